@@ -1,0 +1,1 @@
+# cron/ -- utilities that run once and exit, or stay for --watch SECONDS.

@@ -1,0 +1,1 @@
+# ctl/ -- sellikoctl, the administrator's tool.

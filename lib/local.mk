@@ -1,0 +1,6 @@
+# lib/ -- the static library that every program shares: one thought a file.
+noinst_LIBRARIES += lib/libselliko.a
+
+lib_libselliko_a_SOURCES  =
+lib_libselliko_a_SOURCES += lib/banned.h
+lib_libselliko_a_SOURCES += lib/arena.h

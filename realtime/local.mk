@@ -1,0 +1,1 @@
+# realtime/ -- selliko-gateway, Socket.IO over libwebsockets (linked only here).

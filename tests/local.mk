@@ -1,0 +1,29 @@
+# tests/ -- what `make check` runs: the unit tests (cmocka), and each fuzzer over its corpus.
+
+UNIT_TESTS =
+
+FUZZERS =
+
+# A unit test includes the .c that it tests, so the library's copy of that module is left out by the
+# linker; the rest comes from the library.
+if HAVE_CMOCKA
+check_PROGRAMS += $(UNIT_TESTS)
+TESTS          += $(UNIT_TESTS)
+endif
+tests/unit/%: LIBS += $(CMOCKA_LIBS)
+
+# With --enable-fuzzing libFuzzer brings main(); otherwise tests/fuzz/replay_main.c does, and runs the
+# harness over tests/fuzz/corpus/NAME/*.
+check_PROGRAMS += $(FUZZERS)
+if FUZZING
+tests/fuzz/%: LIBS += -fsanitize=fuzzer
+else
+TESTS           += $(FUZZERS)
+check_LIBRARIES += tests/fuzz/libreplay.a
+tests_fuzz_libreplay_a_SOURCES = tests/fuzz/replay_main.c
+$(FUZZERS): tests/fuzz/libreplay.a
+tests/fuzz/%: LIBS := tests/fuzz/libreplay.a $(LIBS)
+endif
+
+AM_TESTS_ENVIRONMENT = TOP_SRCDIR='$(abs_top_srcdir)'; export TOP_SRCDIR; \
+                       ASAN_OPTIONS="$${ASAN_OPTIONS:-detect_leaks=1:abort_on_error=1}"; export ASAN_OPTIONS;
