@@ -1,0 +1,389 @@
+-- Where an auction is decided.  A bid, the clock and an instant win all end it in settle_listing();
+-- whoever calls that has locked the listing's row, and the row's status says whether it happened.
+--
+-- Locks are taken in one order by everybody, so that no two batches wait for each other:
+-- idempotency keys (sorted), rate limits (by vendor), listings (by id); what is written under a
+-- listing's lock (bidders, bids, its queued messages) needs no order of its own.
+
+-- End the auction of a live listing: sold to its highest bid (the order's id is returned) or expired
+-- (null).  Of a listing that is not live any more nothing happens (null).
+CREATE FUNCTION settle_listing(p_listing uuid, p_rules auction_rules) RETURNS uuid LANGUAGE plpgsql AS $$
+DECLARE
+    l       listings;
+    device  text;
+    price   text;
+    made    uuid := gen_random_uuid();
+    loser   uuid;
+    details jsonb;
+BEGIN
+    SELECT * INTO l FROM listings WHERE id = p_listing FOR NO KEY UPDATE;
+    IF l.status IS DISTINCT FROM 'live' THEN
+        RETURN NULL;
+    END IF;
+    device := l.brand || ' ' || l.model;
+    IF l.highest_bid_id IS NULL THEN
+        UPDATE listings SET status = 'expired' WHERE id = l.id;
+        INSERT INTO events (name, listing_id, data) VALUES ('auction_ended', l.id, '{"status": "expired"}');
+        PERFORM notify_user(l.client_id, 'auction_expired', 'normal', 'Auction ended without bids',
+            'Nobody bid on your ' || device || '.', jsonb_build_object('listingId', l.id));
+        RETURN NULL;
+    END IF;
+
+    UPDATE listings SET status = 'sold' WHERE id = l.id;
+    INSERT INTO orders (id, listing_id, bid_id, client_id, vendor_id, final_price, commission_rate,
+                        agent_commission, platform_fee)
+        VALUES (made, l.id, l.highest_bid_id, l.client_id, l.highest_vendor, l.highest_amount,
+                p_rules.commission_percent, share_of(l.highest_amount, p_rules.commission_percent),
+                share_of(l.highest_amount, p_rules.fee_percent));
+    INSERT INTO order_history (order_id, status) VALUES (made, 'pending_pickup');
+    price := money_text(l.highest_amount);
+    details := jsonb_build_object('listingId', l.id, 'orderId', made, 'amount', rupees(l.highest_amount));
+
+    INSERT INTO events (name, listing_id, ref) VALUES ('auction_won', l.id, l.highest_bid_id);
+    INSERT INTO events (name, listing_id, data) VALUES ('auction_ended', l.id, '{"status": "sold"}');
+    INSERT INTO events (name, user_id, ref, data)
+        SELECT 'order_update', party, made, jsonb_build_object('status', 'pending_pickup', 'message',
+                                                               device || ' was sold for ' || price)
+        FROM unnest(ARRAY[l.client_id, l.highest_vendor]) party;
+    PERFORM notify_user(l.highest_vendor, 'auction_won', 'high', 'You won the auction',
+        'You won the ' || device || ' for ' || price || '.', details,
+        'order_status', jsonb_build_array(made, 'pending_pickup'), l.id, made);
+    PERFORM notify_user(l.client_id, 'order_update', 'high', 'Your phone is sold',
+        'Your ' || device || ' was sold for ' || price || '.', details,
+        'order_status', jsonb_build_array(made, 'pending_pickup'), l.id, made);
+    FOR loser IN SELECT vendor_id FROM bidders WHERE listing_id = l.id AND vendor_id <> l.highest_vendor ORDER BY vendor_id
+    LOOP
+        PERFORM notify_user(loser, 'auction_lost', 'normal', 'Auction lost',
+            'The ' || device || ' went to another vendor for ' || price || '.', jsonb_build_object('listingId', l.id));
+    END LOOP;
+    RETURN made;
+END $$;
+
+-- End up to P_LIMIT auctions whose time is over; how many were ended.  Rows that somebody else holds
+-- are skipped, not waited for: the holder is another closer, or a bid, after which the next run comes.
+CREATE FUNCTION close_auctions(p_limit int, p_rules auction_rules) RETURNS int LANGUAGE plpgsql AS $$
+DECLARE
+    due  uuid;
+    done int := 0;
+BEGIN
+    FOR due IN SELECT id FROM listings WHERE status = 'live' AND auction_end <= now()
+               ORDER BY auction_end, id LIMIT p_limit FOR NO KEY UPDATE SKIP LOCKED
+    LOOP
+        PERFORM settle_listing(due, p_rules);
+        done := done + 1;
+    END LOOP;
+    RETURN done;
+END $$;
+
+-- Tell bidders and watchers, once an auction, that it ends within P_NOTICE; how many were told of.
+CREATE FUNCTION remind_endings(p_limit int, p_notice interval) RETURNS int LANGUAGE plpgsql AS $$
+DECLARE
+    l    record;
+    who  uuid;
+    done int := 0;
+BEGIN
+    FOR l IN SELECT id, brand || ' ' || model AS device, auction_end FROM listings
+             WHERE status = 'live' AND ending_sent_at IS NULL
+               AND auction_end > now() AND auction_end <= now() + p_notice
+             ORDER BY auction_end LIMIT p_limit FOR NO KEY UPDATE SKIP LOCKED
+    LOOP
+        UPDATE listings SET ending_sent_at = now() WHERE id = l.id;
+        INSERT INTO events (name, listing_id, data) VALUES ('auction_ending', l.id,
+            jsonb_build_object('timeLeft', ceil(extract(epoch FROM l.auction_end - now()))::int));
+        FOR who IN SELECT vendor_id FROM bidders WHERE listing_id = l.id
+                   UNION SELECT user_id FROM watchers WHERE listing_id = l.id ORDER BY 1
+        LOOP
+            PERFORM notify_user(who, 'auction_ending', 'high', 'Auction ending soon',
+                'The auction of the ' || l.device || ' ends soon.',
+                jsonb_build_object('listingId', l.id, 'auctionEndTime',
+                    to_char(l.auction_end AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')));
+        END LOOP;
+        done := done + 1;
+    END LOOP;
+    RETURN done;
+END $$;
+
+-- What one vendor hears.  code: accepted, unauthenticated, account_disabled, forbidden, not_found,
+-- auction_ended, bid_too_low, rate_limited, idempotency_key_reused, stored (an answer of another kind
+-- was given under this key: stored_status, stored), again (another bid of this batch has the same key:
+-- to be asked anew).  hits and reset_s are the rate limit's; request_id that of a replayed answer.
+CREATE TYPE bid_answer AS (
+    n int, code text, bid_id uuid, listing_id uuid, vendor_id uuid, amount bigint, is_instant_win boolean,
+    placed_at timestamptz, order_id uuid, minimum_bid bigint, hits int, reset_s int, request_id text,
+    stored_status int, stored bytea);
+
+-- Place all the bids that are waiting at one moment, in the order given, in one transaction: an array
+-- in for each property, a row out for each bid.  First all listings are locked, then every bid is judged
+-- on what the ones before it left (in variables, no table is touched), then all is written, a
+-- statement a table.  p_rate_max 0: no rate limit.
+CREATE FUNCTION place_bids(p_session uuid[], p_vendor uuid[], p_listing uuid[], p_amount bigint[],
+    p_key text[], p_hash bytea[], p_request text[], p_rules auction_rules, p_rate_max int, p_rate_window int)
+RETURNS SETOF bid_answer LANGUAGE plpgsql
+-- The arrays are short and every table is reached by its key: nothing is won by planning again.
+SET plan_cache_mode = force_generic_plan SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off
+AS $$
+DECLARE
+    total      int := cardinality(p_listing);
+    i          int;
+    j          int;
+    k          int;
+    r          record;
+    code       text[] := array_fill(NULL::text, ARRAY[total]);
+    hits       int[] := array_fill(0, ARRAY[total]);
+    reset_s    int[] := array_fill(0, ARRAY[total]);
+    minimum    bigint[] := array_fill(NULL::bigint, ARRAY[total]);
+    bid_at     int[] := array_fill(NULL::int, ARRAY[total]);      -- which accepted bid it became
+    alias      int[] := array_fill(NULL::int, ARRAY[total]);
+    outcomes   jsonb[] := array_fill(NULL::jsonb, ARRAY[total]);  -- replayed from an earlier request
+    a          bid_answer;
+    -- the locked listings
+    l_id       uuid[] := '{}';
+    l_client   uuid[] := '{}';
+    l_device   text[] := '{}';
+    l_status   text[] := '{}';
+    l_end      timestamptz[] := '{}';
+    l_asking   bigint[] := '{}';
+    l_highest  bigint[] := '{}';
+    l_leader   uuid[] := '{}';
+    l_bid      uuid[] := '{}';
+    l_at       timestamptz[] := '{}';
+    l_count    int[] := '{}';
+    l_bidders  int[] := '{}';
+    l_seed     int[] := '{}';
+    l_order    uuid[] := '{}';
+    l_changed  boolean[] := '{}';
+    -- the accepted bids
+    b          int := 0;
+    b_id       uuid[] := '{}';
+    b_listing  uuid[] := '{}';
+    b_vendor   uuid[] := '{}';
+    b_amount   bigint[] := '{}';
+    b_nth      int[] := '{}';
+    b_alias    int[] := '{}';
+    b_new      boolean[] := '{}';   -- the vendor's first here
+    b_instant  boolean[] := '{}';
+    b_at       timestamptz[] := '{}';
+    -- who is told of them
+    t_user     uuid[] := '{}';
+    t_type     text[] := '{}';
+    t_bid      int[] := '{}';
+    t_device   text[] := '{}';
+    at         timestamptz;
+    least_bid  bigint;
+    instant    boolean;
+BEGIN
+    FOR r IN SELECT p.n, s.id IS NULL AS no_session, u.is_active, u.role
+             FROM unnest(p_session, p_vendor) WITH ORDINALITY AS p(session, vendor, n)
+             LEFT JOIN sessions s ON s.id = p.session AND s.user_id = p.vendor
+                                 AND s.revoked_at IS NULL AND s.expires_at > now()
+             LEFT JOIN users u ON u.id = s.user_id
+             WHERE s.id IS NULL OR NOT u.is_active OR u.role <> 'VENDOR'
+    LOOP
+        code[r.n] := CASE WHEN r.no_session THEN 'unauthenticated'
+                          WHEN NOT r.is_active THEN 'account_disabled' ELSE 'forbidden' END;
+    END LOOP;
+
+    IF array_length(array_remove(p_key, NULL), 1) > 0 THEN
+        FOR r IN SELECT p.n, p.vendor, p.key, hashtextextended(p.vendor || p.key, 0) AS lock
+                 FROM unnest(p_vendor, p_key) WITH ORDINALITY AS p(vendor, key, n)
+                 WHERE p.key IS NOT NULL AND code[p.n] IS NULL ORDER BY 4, p.n
+        LOOP
+            PERFORM pg_advisory_xact_lock(r.lock);
+            FOR i IN 1 .. r.n - 1 LOOP
+                IF p_key[i] = r.key AND p_vendor[i] = r.vendor THEN
+                    code[r.n] := 'again';
+                END IF;
+            END LOOP;
+        END LOOP;
+        FOR r IN SELECT p.n, x.body_hash <> p.hash AS other, x.outcome
+                 FROM unnest(p_vendor, p_key, p_hash) WITH ORDINALITY AS p(vendor, key, hash, n)
+                 JOIN idempotency_keys x ON x.user_id = p.vendor AND x.route = 'POST /bids' AND x.key = p.key
+                      AND x.created_at > now() - interval '24 hours'
+                 WHERE code[p.n] IS NULL
+        LOOP
+            code[r.n] := CASE WHEN r.other THEN 'idempotency_key_reused'
+                              WHEN r.outcome IS NULL THEN 'stored' ELSE r.outcome ->> 'code' END;
+            outcomes[r.n] := CASE WHEN NOT r.other THEN r.outcome END;
+        END LOOP;
+    END IF;
+
+    IF p_rate_max > 0 THEN
+        FOR r IN SELECT p.n, p.vendor FROM unnest(p_vendor) WITH ORDINALITY AS p(vendor, n)
+                 WHERE code[p.n] IS NULL ORDER BY p.vendor, p.n
+        LOOP
+            SELECT h.hits, h.reset_s INTO hits[r.n], reset_s[r.n]
+                FROM rate_hit('bids:' || r.vendor, p_rate_max, p_rate_window) h;
+            IF hits[r.n] > p_rate_max THEN
+                code[r.n] := 'rate_limited';
+            END IF;
+        END LOOP;
+    END IF;
+
+    -- From here until the commit nobody else moves these auctions.
+    j := 0;
+    FOR r IN SELECT l.* FROM listings l WHERE l.id = ANY (p_listing)
+             AND l.status IN ('live', 'sold', 'expired') ORDER BY l.id FOR NO KEY UPDATE
+    LOOP
+        j := j + 1;
+        l_id[j] := r.id;              l_client[j] := r.client_id;       l_device[j] := r.brand || ' ' || r.model;
+        l_status[j] := r.status;      l_end[j] := r.auction_end;        l_asking[j] := r.asking_price;
+        l_highest[j] := r.highest_amount; l_leader[j] := r.highest_vendor; l_bid[j] := r.highest_bid_id;
+        l_at[j] := r.highest_at;      l_count[j] := r.bid_count;        l_bidders[j] := r.bidder_count;
+        l_seed[j] := r.alias_seed;    l_order[j] := NULL;               l_changed[j] := false;
+    END LOOP;
+    FOR r IN SELECT p.n, x.alias FROM unnest(p_listing, p_vendor) WITH ORDINALITY AS p(listing, vendor, n)
+             JOIN bidders x ON x.listing_id = p.listing AND x.vendor_id = p.vendor
+    LOOP
+        alias[r.n] := r.alias;
+    END LOOP;
+
+    FOR i IN 1 .. total LOOP
+        CONTINUE WHEN code[i] IS NOT NULL;
+        j := array_position(l_id, p_listing[i]);
+        at := clock_timestamp();
+        IF j IS NULL THEN
+            code[i] := 'not_found';
+        ELSIF l_status[j] <> 'live' OR at >= l_end[j] THEN
+            code[i] := 'auction_ended';
+        ELSIF l_client[j] = p_vendor[i] THEN    -- a client who became a vendor: nobody drives up his own price
+            code[i] := 'forbidden';
+        END IF;
+        CONTINUE WHEN code[i] IS NOT NULL;
+        least_bid := least(coalesce(l_highest[j] + p_rules.min_increment, 100000), l_asking[j]);
+        IF p_amount[i] < least_bid THEN
+            code[i] := 'bid_too_low';
+            minimum[i] := least_bid;
+            CONTINUE;
+        END IF;
+
+        code[i] := 'accepted';
+        instant := p_amount[i] >= l_asking[j];
+        at := greatest(at, l_at[j] + interval '1 microsecond');   -- rises with the amounts
+        b := b + 1;
+        bid_at[i] := b;
+        b_new[b] := false;
+        IF alias[i] IS NULL THEN
+            FOR k IN 1 .. b - 1 LOOP
+                IF b_vendor[k] = p_vendor[i] AND b_listing[k] = l_id[j] THEN
+                    alias[i] := b_alias[k];
+                END IF;
+            END LOOP;
+        END IF;
+        IF alias[i] IS NULL THEN
+            -- A walk over all 90,000 numbers from the listing's own beginning (7919 is prime to it):
+            -- unique in the listing, and of no use to recognise a vendor in the next one.
+            alias[i] := 10000 + ((l_seed[j] + l_bidders[j]::bigint * 7919) % 90000)::int;
+            l_bidders[j] := l_bidders[j] + 1;
+            b_new[b] := true;
+        END IF;
+        l_count[j] := l_count[j] + 1;
+        b_id[b] := gen_random_uuid();
+        b_listing[b] := l_id[j];     b_vendor[b] := p_vendor[i];   b_amount[b] := p_amount[i];
+        b_nth[b] := l_count[j];      b_alias[b] := alias[i];       b_instant[b] := instant;
+        b_at[b] := at;
+        t_user := t_user || l_client[j];
+        t_type := t_type || 'bid_placed'::text;
+        t_bid := t_bid || b;
+        t_device := t_device || l_device[j];
+        IF l_leader[j] <> p_vendor[i] AND NOT instant THEN   -- at an instant win he hears 'auction_lost'
+            t_user := t_user || l_leader[j];
+            t_type := t_type || 'outbid'::text;
+            t_bid := t_bid || b;
+            t_device := t_device || l_device[j];
+        END IF;
+        l_changed[j] := true;
+        l_highest[j] := p_amount[i];
+        l_leader[j] := p_vendor[i];
+        l_bid[j] := b_id[b];
+        l_at[j] := at;
+        IF instant THEN
+            l_status[j] := 'won';
+        ELSIF p_rules.extend > interval '0' AND l_end[j] - at < p_rules.extend THEN
+            l_end[j] := at + p_rules.extend;
+        END IF;
+    END LOOP;
+
+    IF b > 0 THEN
+        INSERT INTO bidders (listing_id, vendor_id, alias)
+            SELECT x.listing, x.vendor, x.alias FROM unnest(b_listing, b_vendor, b_alias, b_new) AS x(listing, vendor, alias, new)
+            WHERE x.new;
+        INSERT INTO bids (id, listing_id, vendor_id, amount, nth, alias, is_instant_win, placed_at)
+            SELECT * FROM unnest(b_id, b_listing, b_vendor, b_amount, b_nth, b_alias, b_instant, b_at);
+        UPDATE listings l SET highest_bid_id = x.bid, highest_amount = x.highest, highest_vendor = x.leader,
+                highest_at = x.at, bid_count = x.count, bidder_count = x.bidders, auction_end = x.ends
+            FROM unnest(l_id, l_bid, l_highest, l_leader, l_at, l_count, l_bidders, l_end, l_changed)
+                AS x(id, bid, highest, leader, at, count, bidders, ends, changed)
+            WHERE l.id = x.id AND x.changed;
+        INSERT INTO events (name, listing_id, ref)
+            SELECT 'new_bid', x.listing, x.id FROM unnest(b_listing, b_id) AS x(listing, id);
+        WITH told AS MATERIALIZED (
+            SELECT gen_random_uuid() AS id, t.n, t.usr, t.type, t.device, b_listing[t.bid] AS listing, b_id[t.bid] AS bid,
+                   b_amount[t.bid] AS amount, money_text(b_amount[t.bid]) AS price, u.whatsapp_enabled AND u.is_active AS whatsapp
+            FROM unnest(t_user, t_type, t_bid, t_device) WITH ORDINALITY AS t(usr, type, bid, device, n)
+            JOIN users u ON u.id = t.usr
+            WHERE NOT t.type = ANY (u.muted_types)
+        ), noted AS (
+            INSERT INTO notifications (id, user_id, type, priority, title, message, data)
+            SELECT id, usr, type, 'normal',
+                CASE type WHEN 'outbid' THEN 'You have been outbid' ELSE 'New bid' END,
+                CASE type WHEN 'outbid' THEN 'Somebody bid ' || price || ' on the ' || device || '.'
+                          ELSE 'Your ' || device || ' has a bid of ' || price || '.' END,
+                jsonb_build_object('listingId', listing, 'bidId', bid, 'amount', rupees(amount))
+            FROM told
+        ), announced AS (
+            INSERT INTO events (name, user_id, ref) SELECT 'notification', usr, id FROM told ORDER BY n
+        )
+        INSERT INTO whatsapp_queue (user_id, notification_id, template, params, listing_id)
+            SELECT DISTINCT ON (usr, listing) usr, id, 'bid_placed', jsonb_build_array(device, price), listing
+            FROM told WHERE whatsapp ORDER BY usr, listing, n DESC
+            ON CONFLICT (user_id, listing_id) WHERE status = 'queued' AND template = 'bid_placed'
+            DO UPDATE SET notification_id = excluded.notification_id, params = excluded.params;
+        FOR j IN 1 .. coalesce(array_length(l_id, 1), 0) LOOP
+            IF l_status[j] = 'won' THEN
+                l_order[j] := settle_listing(l_id[j], p_rules);
+            END IF;
+        END LOOP;
+    END IF;
+
+    FOR i IN 1 .. total LOOP
+        IF outcomes[i] IS NOT NULL THEN
+            a := jsonb_populate_record(NULL::bid_answer, outcomes[i]);
+            a.n := i;
+        ELSE
+            a := NULL;
+            a.n := i;
+            a.code := code[i];
+            a.listing_id := p_listing[i];
+            a.vendor_id := p_vendor[i];
+            a.amount := p_amount[i];
+            a.minimum_bid := minimum[i];
+            a.request_id := p_request[i];
+            IF code[i] = 'stored' THEN
+                SELECT x.status, x.answer INTO a.stored_status, a.stored FROM idempotency_keys x
+                    WHERE x.user_id = p_vendor[i] AND x.route = 'POST /bids' AND x.key = p_key[i];
+            END IF;
+            IF bid_at[i] IS NOT NULL THEN
+                b := bid_at[i];
+                a.bid_id := b_id[b];
+                a.is_instant_win := b_instant[b];
+                a.placed_at := b_at[b];
+                IF b_instant[b] THEN
+                    a.order_id := l_order[array_position(l_id, p_listing[i])];
+                END IF;
+            END IF;
+            IF p_key[i] IS NOT NULL AND code[i] IN ('accepted', 'not_found', 'auction_ended', 'bid_too_low', 'forbidden') THEN
+                INSERT INTO idempotency_keys AS x (user_id, route, key, body_hash, status, outcome)
+                    SELECT p_vendor[i], 'POST /bids', p_key[i], p_hash[i],
+                           CASE code[i] WHEN 'accepted' THEN 201 WHEN 'not_found' THEN 404 WHEN 'forbidden' THEN 403 ELSE 409 END,
+                           jsonb_strip_nulls(to_jsonb(a))
+                    WHERE EXISTS (SELECT FROM users WHERE id = p_vendor[i])
+                    ON CONFLICT (user_id, route, key) DO UPDATE   -- the former one is older than a day
+                    SET body_hash = excluded.body_hash, status = excluded.status, answer = NULL,
+                        outcome = excluded.outcome, created_at = now();
+            END IF;
+        END IF;
+        a.hits := hits[i];
+        a.reset_s := reset_s[i];
+        RETURN NEXT a;
+    END LOOP;
+END $$;
