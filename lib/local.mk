@@ -4,3 +4,4 @@ noinst_LIBRARIES += lib/libselliko.a
 lib_libselliko_a_SOURCES  =
 lib_libselliko_a_SOURCES += lib/banned.h
 lib_libselliko_a_SOURCES += lib/arena.h
+lib_libselliko_a_SOURCES += lib/multipart.c lib/multipart.h

@@ -1,8 +1,10 @@
 # tests/ -- what `make check` runs: the unit tests (cmocka), and each fuzzer over its corpus.
 
 UNIT_TESTS =
+UNIT_TESTS += tests/unit/test_multipart
 
 FUZZERS =
+FUZZERS += tests/fuzz/fuzz_multipart
 
 # A unit test includes the .c that it tests, so the library's copy of that module is left out by the
 # linker; the rest comes from the library.
