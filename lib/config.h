@@ -2,10 +2,11 @@
  *
  * CONFIG_TABLE makes the struct below, the parser, the start-up check and the sample file; a setting
  * that is not in it does not exist, and getenv appears in config.c alone.  Settings come from the
- * file named by SELLIKO_CONF (else SYSCONFDIR/selliko/selliko.conf, which may be absent), one
- * NAME=value a line in the syntax of systemd's EnvironmentFile (# or ; comments, optional single or
- * double quotes), each overridden by an environment variable of that name.  An empty value is as if
- * it were left out.  The file may hold other programs' names: they are ignored (see unknown).
+ * file named by SELLIKO_CONF (else $sysconfdir/selliko/selliko.conf, which may be absent), one
+ * NAME=value a line as in systemd's EnvironmentFile (# or ; begin a comment line, values may stand in
+ * single or double quotes, a line is not continued), each overridden by an environment variable of
+ * that name.  An empty value asks for the default.  The file may hold other programs' names: they are
+ * ignored (see unknown).
  *
  * Loaded once, before any thread is started; read-only and shared by all threads from then on. */
 #ifndef SELLIKO_CONFIG_H
@@ -79,8 +80,8 @@ struct config_roles {
     S("Where it runs") \
     X(CHOICE("production|development"), env, SELLIKO_ENV, "production", \
       "production refuses DEMO_ROLES, ALLOWED_ORIGINS=* and rate limits that are off") \
-    X(PATH, state_dir, STATE_DIR, "/var/lib/selliko", \
-      "sockets (run/), logs (log/), uploads (uploads/); with quickstart also the database cluster") \
+    X(PATH, state_dir, STATE_DIR, "./var", \
+      "sockets (run/), logs (log/), uploads (uploads/), with quickstart also the database cluster") \
     X(STRING, listen, LISTEN, "127.0.0.1", "nginx's address") \
     X(INT(1, 65535), port, PORT, "8080", "nginx's HTTP port") \
     X(URL, api_base_url, API_BASE_URL, "", \
@@ -147,7 +148,8 @@ struct config_roles {
     X(STRING, aws_access_key_id, AWS_ACCESS_KEY_ID, "", "") \
     X(STRING, aws_secret_access_key, AWS_SECRET_ACCESS_KEY, "", "") \
     X(STRING, aws_session_token, AWS_SESSION_TOKEN, "", "only with temporary credentials") \
-    X(PATH, photo_worker, PHOTO_WORKER, CONFIG_LIBEXECDIR "/selliko-photo", "the image worker") \
+    X(PATH, photo_worker, PHOTO_WORKER, "", \
+      "the image worker; ../libexec/selliko-photo beside the program's folder when not set") \
     X(INT(1, 64), photo_jobs, PHOTO_JOBS, "2", "photos worked on at the same time by one process") \
     S("Processes") \
     X(INT(1, 64), processes, PROCESSES, "1", "of each FastCGI program") \
@@ -167,10 +169,6 @@ struct config_roles {
     S("Backup") \
     X(PATH, backup_dir, BACKUP_DIR, "", "where dumps go; STATE_DIR/backup when not set") \
     X(INT(1, 3650), backup_keep_days, BACKUP_KEEP_DAYS, "14", "older dumps are removed")
-
-#ifndef CONFIG_LIBEXECDIR
-#define CONFIG_LIBEXECDIR "/usr/libexec/selliko"
-#endif
 
 #define CONFIG_NO_SECTION(title)
 #define CONFIG_MEMBER(type, field, name, def, meaning) CONFIG_C_##type field;
@@ -195,9 +193,6 @@ int config_warnings(FILE *out);
 
 /* A complete, commented selliko.conf in which every setting stands at its default. */
 void config_print_sample(FILE *out);
-
-/* NAME=value of every setting in effect, in the file's own syntax.  Secrets are shown as ******. */
-void config_print(FILE *out);
 
 /* The rate limit of the rule NAME; NULL when it is off. */
 const struct config_limit *config_limit(const char *name);

@@ -26,6 +26,10 @@ bool valid_uuid(const char *s, size_t len, char out[37]);
 /* Well-formed UTF-8 (Unicode, table 3-7: no surrogates, no overlong forms). */
 bool valid_utf8(const char *s, size_t len);
 
+/* The bytes (1 to 4) of the well-formed character at S, of which LEN > 0 bytes are there; 0 when there
+ * is none. */
+size_t valid_utf8_first(const char *s, size_t len);
+
 /* The number of code points in well-formed UTF-8. */
 size_t valid_code_points(const char *s, size_t len);
 
