@@ -1,0 +1,121 @@
+/* db -- statements on PostgreSQL, over a pool of kept connections.
+ *
+ * Two layers.  The lower one (struct db) is a connection and a call that returns an error; the cron
+ * utilities, the gateway and the batcher use it.  The upper one is what handlers use: it takes a
+ * connection from the pool at the request's first statement, sends the session check in the same
+ * round trip, gives it back when the request ends, and never returns on failure: the request is
+ * given up with a 401, 403, 500 or 503 (see app.h).
+ *
+ * A statement is declared beside its user:
+ *
+ *   SQL(place, "SELECT * FROM place_bid($1, $2, $3)");
+ *
+ * and prepared on its first use on a connection.  Parameters are text, in PostgreSQL's input syntax,
+ * NULL for null.  Results are text; columns are asked for by name or mapped to JSON whole (rows_json).
+ *
+ * Column names say how rows_json writes a column where its type does not:
+ *   "askingPrice:rupees"                 bigint paise as a JSON number of rupees
+ *   "imei1:sealed(listings.imei1)"       row uuid || sealed::text, opened; or plain text that is masked already
+ *   "pickupAddress.city"                 consecutive columns with one prefix make a nested object
+ *   "_photoCount"                        not written: for the program only
+ * timestamptz becomes ISO 8601, json and jsonb are copied, numbers and booleans bare, the rest strings. */
+#ifndef SELLIKO_DB_H
+#define SELLIKO_DB_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct arena;
+struct db;
+struct json;
+struct req;
+
+struct sql {
+    const char *name;
+    const char *text;
+    int id;   /* given on first use; 0 until then */
+};
+#define SQL(name_, text_) static struct sql name_ = { .name = #name_, .text = (text_) }
+
+/* The rows of an answer, owned by the arena that was given. */
+struct rows {
+    int n;
+    void *res;                       /* PGresult */
+    const struct db_columns *cols;   /* how to write them */
+};
+
+/* Row I's column NAME, NULL for null; a column that is not there is a bug.  Valid as long as the rows. */
+const char *rows_text(const struct rows *rows, int i, const char *name);
+int64_t rows_int(const struct rows *rows, int i, const char *name);   /* null is 0 */
+bool rows_bool(const struct rows *rows, int i, const char *name);     /* null is false */
+bool rows_null(const struct rows *rows, int i, const char *name);
+
+/* Write row I's columns as members into the open object of J.  False when a sealed value could not be
+ * opened (logged): the value is written as null. */
+bool rows_members(struct json *j, const struct rows *rows, int i);
+
+/* An array KEY of all rows, each an object. */
+void rows_json(struct json *j, const char *key, const struct rows *rows);
+
+/* ---- the lower layer ---- */
+
+/* Called once before threads start: where to connect, and what the connections are called there. */
+void db_init(const char *url, const char *application, int pool_size);
+
+/* A connection of one's own; opened at its first use and again after it broke.  Never NULL. */
+struct db *db_open(void);
+void db_close(struct db *db);
+
+/* One statement with N parameters, in ARENA's lifetime.  NULL on failure, see db_sqlstate.  Inside a
+ * transaction that the caller began a lost connection is not silently replaced. */
+const struct rows *db_query(struct db *db, struct arena *a, struct sql *sql, const char *const *param, int n);
+#define db_run(db, a, sql, ...) db_query(db, a, &(sql), DB_PARAMS_(__VA_ARGS__))
+
+/* Plain SQL without parameters or rows (BEGIN, COMMIT, LISTEN).  False on failure. */
+bool db_command(struct db *db, const char *text);
+
+/* The last failure: five characters ("08006" when there is no connection), never NULL; and whether
+ * trying again later may help. */
+const char *db_sqlstate(const struct db *db);
+bool db_is_transient(const char *sqlstate);
+
+/* libpq's connection (PGconn *), for LISTEN and asynchronous use; NULL while there is none. */
+void *db_pgconn(struct db *db);
+
+/* Wake those who LISTEN on CHANNEL; failing is no harm (they sweep every second). */
+void db_wake(struct db *db, const char *channel);
+
+/* Load the keyring from encryption_keys (done at each connection; again when a version is unknown). */
+bool db_load_keys(struct db *db);
+
+/* ---- the upper layer: within a request ---- */
+
+const struct rows *db_rows_(struct req *r, struct sql *sql, const char *const *param, int n);
+const struct rows *db_row_(struct req *r, struct sql *sql, const char *const *param, int n, bool must);
+int db_queue_(struct req *r, struct sql *sql, const char *const *param, int n);
+
+/* All rows; none or one (NULL for none, more is a bug); exactly one (else a bug). */
+#define db_rows(r, sql, ...) db_rows_(r, &(sql), DB_PARAMS_(__VA_ARGS__))
+#define db_row(r, sql, ...) db_row_(r, &(sql), DB_PARAMS_(__VA_ARGS__), false)
+#define db_the_row(r, sql, ...) db_row_(r, &(sql), DB_PARAMS_(__VA_ARGS__), true)
+#define db_exec(r, sql, ...) ((void)db_rows_(r, &(sql), DB_PARAMS_(__VA_ARGS__)))
+
+/* Send a statement together with the next one (a page and its count in one round trip); db_queued
+ * gives its rows after that one has returned. */
+#define db_queue(r, sql, ...) db_queue_(r, &(sql), DB_PARAMS_(__VA_ARGS__))
+const struct rows *db_queued(struct req *r, int ticket);
+
+/* What db_* calls between these two happens together or not at all.  A request that ends before the
+ * commit, however it ends, is rolled back.  Without them each round trip is a transaction. */
+void db_begin(struct req *r);
+void db_commit(struct req *r);
+
+/* After the request's answer is out and committed: wake the gateway, the sender. */
+void db_wake_later(struct req *r, const char *channel);
+
+#define DB_PARAMS_(...) \
+    (const char *const[]){ NULL __VA_OPT__(, ) __VA_ARGS__ } + 1, \
+    (int)(sizeof((const char *const[]){ NULL __VA_OPT__(, ) __VA_ARGS__ }) / sizeof(char *)) - 1
+
+#endif

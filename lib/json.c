@@ -1,0 +1,212 @@
+/* json -- see json.h.  Written for the marketplace, where 20 listings are 38 kB a page: text is
+ * scanned for the next byte that needs care and copied in runs. */
+#include "json.h"
+
+#include "arena.h"
+#include "money.h"
+#include "valid.h"
+
+struct json {
+    struct arena *arena;
+    char *buf;
+    size_t len, cap;
+    uint64_t closer;   /* a bit for each open level, the lowest is the innermost: 1 is an array */
+    bool comma;        /* the next value stands behind another one */
+};
+
+struct json *
+json_new(struct arena *a)
+{
+    struct json *j = arena_zalloc(a, 1, sizeof *j);
+    j->arena = a;
+    j->cap = 4096;
+    j->buf = arena_alloc(a, j->cap);
+    return j;
+}
+
+/* Room for N more bytes and a NUL. */
+static char *
+room(struct json *j, size_t n)
+{
+    if (j->cap - j->len <= n) {
+        size_t cap = j->cap * 2 + n;
+        char *buf = arena_alloc(j->arena, cap);
+        memcpy(buf, j->buf, j->len);
+        j->buf = buf;
+        j->cap = cap;
+    }
+    return j->buf + j->len;
+}
+
+static void
+put(struct json *j, const char *s, size_t len)
+{
+    memcpy(room(j, len), s, len);
+    j->len += len;
+}
+
+static void
+put_char(struct json *j, char c)
+{
+    *room(j, 1) = c;
+    j->len++;
+}
+
+static void
+begin_value(struct json *j, const char *key)
+{
+    if (j->comma)
+        put_char(j, ',');
+    j->comma = true;
+    if (key != NULL) {
+        size_t len = strlen(key);
+        char *p = room(j, len + 3);
+        *p++ = '"';
+        memcpy(p, key, len);
+        p += len;
+        *p++ = '"';
+        *p = ':';
+        j->len += len + 3;
+    }
+}
+
+static void
+open_level(struct json *j, const char *key, bool array)
+{
+    begin_value(j, key);
+    put_char(j, array ? '[' : '{');
+    j->closer = j->closer << 1 | array;
+    j->comma = false;
+}
+
+void
+json_object(struct json *j, const char *key)
+{
+    open_level(j, key, false);
+}
+
+void
+json_array(struct json *j, const char *key)
+{
+    open_level(j, key, true);
+}
+
+void
+json_end(struct json *j)
+{
+    put_char(j, (j->closer & 1) != 0 ? ']' : '}');
+    j->closer >>= 1;
+    j->comma = true;
+}
+
+static void
+put_escaped(struct json *j, const char *s, size_t len)
+{
+    static const char hex[] = "0123456789abcdef";
+    bool wellformed = true;
+    for (size_t i = 0; i < len; i++)
+        if ((unsigned char)s[i] >= 0x80) {
+            wellformed = valid_utf8(s, len);
+            break;
+        }
+    size_t from = 0;
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)s[i];
+        if (c >= 0x20 && c != '"' && c != '\\' && (c < 0x80 || wellformed))
+            continue;
+        put(j, s + from, i - from);
+        from = i + 1;
+        switch (c) {
+        case '"': put(j, "\\\"", 2); break;
+        case '\\': put(j, "\\\\", 2); break;
+        case '\n': put(j, "\\n", 2); break;
+        case '\r': put(j, "\\r", 2); break;
+        case '\t': put(j, "\\t", 2); break;
+        default:
+            if (c >= 0x80)
+                put(j, "\xef\xbf\xbd", 3);
+            else
+                put(j, (const char[]){ '\\', 'u', '0', '0', hex[c >> 4], hex[c & 15] }, 6);
+        }
+    }
+    put(j, s + from, len - from);
+}
+
+void
+json_strn(struct json *j, const char *key, const char *s, size_t len)
+{
+    begin_value(j, key);
+    put_char(j, '"');
+    put_escaped(j, s, len);
+    put_char(j, '"');
+}
+
+void
+json_str(struct json *j, const char *key, const char *s)
+{
+    if (s == NULL)
+        json_null(j, key);
+    else
+        json_strn(j, key, s, strlen(s));
+}
+
+void
+json_raw(struct json *j, const char *key, const char *value, size_t len)
+{
+    begin_value(j, key);
+    put(j, value, len);
+}
+
+void
+json_int(struct json *j, const char *key, int64_t n)
+{
+    char text[24];
+    int len = snprintf(text, sizeof text, "%lld", (long long)n);
+    json_raw(j, key, text, (size_t)len);
+}
+
+void
+json_bool(struct json *j, const char *key, bool b)
+{
+    json_raw(j, key, b ? "true" : "false", b ? 4 : 5);
+}
+
+void
+json_null(struct json *j, const char *key)
+{
+    json_raw(j, key, "null", 4);
+}
+
+void
+json_rupees(struct json *j, const char *key, int64_t paise)
+{
+    char text[MONEY_SIZE];
+    size_t len = money_json(paise, text);
+    json_raw(j, key, text, len);
+}
+
+void
+json_time(struct json *j, const char *key, const char *text)
+{
+    /* "YYYY-MM-DD hh:mm:ss[.ffffff]+00": the fraction has lost its trailing zeros. */
+    if (text == NULL || strlen(text) < 19) {
+        json_null(j, key);
+        return;
+    }
+    char out[27] = "\"";
+    memcpy(out + 1, text, 19);
+    out[11] = 'T';
+    memcpy(out + 20, ".000Z\"", 6);
+    for (int i = 0; text[19] == '.' && i < 3 && text[20 + i] >= '0' && text[20 + i] <= '9'; i++)
+        out[21 + i] = text[20 + i];
+    json_raw(j, key, out, 26);
+}
+
+const char *
+json_text(struct json *j, size_t *len)
+{
+    *room(j, 1) = '\0';
+    if (len != NULL)
+        *len = j->len;
+    return j->buf;
+}
