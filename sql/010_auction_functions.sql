@@ -211,9 +211,11 @@ BEGIN
         FOR r IN SELECT p.n, p.vendor FROM unnest(p_vendor) WITH ORDINALITY AS p(vendor, n)
                  WHERE code[p.n] IS NULL ORDER BY p.vendor, p.n
         LOOP
-            SELECT h.hits, h.reset_s INTO hits[r.n], reset_s[r.n]
-                FROM rate_hit('bids:' || r.vendor, p_rate_max, p_rate_window) h;
-            IF hits[r.n] > p_rate_max THEN
+            -- (INTO takes no elements of arrays)
+            SELECT h.hits, h.reset_s INTO j, k FROM rate_hit('bids:' || r.vendor, p_rate_max, p_rate_window) h;
+            hits[r.n] := j;
+            reset_s[r.n] := k;
+            IF j > p_rate_max THEN
                 code[r.n] := 'rate_limited';
             END IF;
         END LOOP;
