@@ -12,3 +12,4 @@ lib_libselliko_a_SOURCES += lib/valid.c lib/valid.h
 lib_libselliko_a_SOURCES += lib/crypto.c lib/crypto.h
 lib_libselliko_a_SOURCES += lib/fileurl.c lib/fileurl.h
 lib_libselliko_a_SOURCES += lib/token.c lib/token.h
+lib_libselliko_a_SOURCES += lib/metrics.c lib/metrics.h
