@@ -85,7 +85,8 @@ test('no answer is left open: an undocumented key is caught wherever it stands',
         ({ node: schema, at } = api.resolve(schema, at));
         if (typeof schema !== 'object' || visited.has(`${at} ${closedAbove}`)) return;
         visited.add(`${at} ${closedAbove}`);
-        const closed = schema.additionalProperties !== undefined || schema.unevaluatedProperties !== undefined;
+        const closed = schema.additionalProperties !== undefined || schema.unevaluatedProperties !== undefined
+            || (schema.allOf ?? []).some((part) => api.resolve(part).node.additionalProperties === false);
         if ((schema.properties || schema.type === 'object') && !closed && !closedAbove) open.add(at);
         for (const key of ['allOf', 'anyOf', 'oneOf']) {
             (schema[key] ?? []).forEach((part, i) => walk(part, `${at}/${key}/${i}`, closed || (closedAbove && key === 'allOf')));
