@@ -158,6 +158,13 @@ json_raw(struct json *j, const char *key, const char *value, size_t len)
 }
 
 void
+json_members(struct json *j, const char *members, size_t len)
+{
+    if (len > 0)
+        json_raw(j, NULL, members, len);
+}
+
+void
 json_int(struct json *j, const char *key, int64_t n)
 {
     char text[24];

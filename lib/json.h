@@ -39,6 +39,9 @@ void json_time(struct json *j, const char *key, const char *text);
 /* LEN bytes that are a JSON value already, as they are. */
 void json_raw(struct json *j, const char *key, const char *value, size_t len);
 
+/* LEN bytes of ready-made members ("a":1,"b":2), which may be none, into the open object. */
+void json_members(struct json *j, const char *members, size_t len);
+
 /* The text so far (NUL-terminated, valid until the next write) and its length. */
 const char *json_text(struct json *j, size_t *len);
 

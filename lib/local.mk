@@ -3,7 +3,7 @@ noinst_LIBRARIES += lib/libselliko.a
 
 lib_libselliko_a_SOURCES  =
 lib_libselliko_a_SOURCES += lib/banned.h
-lib_libselliko_a_SOURCES += lib/arena.h
+lib_libselliko_a_SOURCES += lib/arena.c lib/arena.h
 lib_libselliko_a_SOURCES += lib/multipart.c lib/multipart.h
 lib_libselliko_a_SOURCES += lib/config.c lib/config.h
 lib_libselliko_a_SOURCES += lib/log.c lib/log.h
@@ -13,3 +13,7 @@ lib_libselliko_a_SOURCES += lib/crypto.c lib/crypto.h
 lib_libselliko_a_SOURCES += lib/fileurl.c lib/fileurl.h
 lib_libselliko_a_SOURCES += lib/token.c lib/token.h
 lib_libselliko_a_SOURCES += lib/metrics.c lib/metrics.h
+lib_libselliko_a_SOURCES += lib/json.c lib/json.h
+lib_libselliko_a_SOURCES += lib/errors.h
+lib_libselliko_a_SOURCES += lib/db.c lib/dbreq.c lib/db.h lib/db_inside.h
+lib_libselliko_a_SOURCES += lib/app.c lib/input.c lib/reply.c lib/app.h lib/req.h lib/req_inside.h

@@ -1,0 +1,485 @@
+/* db -- see db.h.  The lower layer: one connection, its prepared statements, its results.
+ *
+ * Every call goes through libpq's pipeline mode, also a single statement, so that there is one code
+ * path: send a few, one Sync, read as many answers.  Between two Syncs PostgreSQL runs everything as
+ * one transaction (unless BEGIN was said), so the session check that is sent before a statement aborts
+ * it when it fails. */
+#include "db_inside.h"
+
+#include "arena.h"
+#include "config.h"
+#include "crypto.h"
+#include "json.h"
+#include "log.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+/* How a column is written to JSON, from its name and type; see db.h. */
+enum kind { K_STRING, K_BARE, K_BOOL, K_JSON, K_TIME, K_RUPEES, K_SEALED, K_SILENT };
+
+struct column {
+    char name[64];     /* as SQL named it, up to the colon */
+    char key[64];      /* behind the prefix */
+    char prefix[64];   /* "" or the nested object's name */
+    char field[64];    /* of a sealed value: table.column */
+    enum kind kind;
+};
+
+struct db_columns {
+    int n;
+    struct column col[];
+};
+
+static struct {
+    const char *url, *application;
+} where = { "", "selliko" };
+
+static atomic_int next_id = 1;
+
+/* What the columns of each statement mean, the same on every connection: made once, never freed. */
+static struct db_columns *_Atomic columns[DB_MAX_STATEMENTS];
+
+void
+db_init(const char *url, const char *application, int pool_size)
+{
+    where.url = url;
+    where.application = application;
+    db_pool_init(pool_size);
+}
+
+struct db *
+db_open(void)
+{
+    struct db *db = calloc(1, sizeof *db);
+    if (db == NULL)
+        abort();
+    memcpy(db->sqlstate, "00000", 6);
+    return db;
+}
+
+static void
+disconnect(struct db *db)
+{
+    PQfinish(db->conn);
+    db->conn = NULL;
+    db->in_transaction = false;
+    memset(db->is_prepared, 0, sizeof db->is_prepared);
+}
+
+void
+db_close(struct db *db)
+{
+    if (db == NULL)
+        return;
+    disconnect(db);
+    free(db);
+}
+
+const char *
+db_sqlstate(const struct db *db)
+{
+    return db->sqlstate;
+}
+
+bool
+db_is_transient(const char *s)
+{
+    /* no connection, too many, shutting down or starting, out of resources, serialisation, deadlock,
+     * lock not available, a standby that cannot write yet */
+    return strncmp(s, "08", 2) == 0 || strncmp(s, "53", 2) == 0 || strncmp(s, "57P", 3) == 0
+        || strncmp(s, "40", 2) == 0 || strcmp(s, "55P03") == 0 || strcmp(s, "25006") == 0;
+}
+
+void *
+db_pgconn(struct db *db)
+{
+    return db->conn;
+}
+
+static void
+set_error(struct db *db, const char *sqlstate)
+{
+    snprintf(db->sqlstate, sizeof db->sqlstate, "%s", sqlstate != NULL && strlen(sqlstate) == 5 ? sqlstate : "08006");
+}
+
+/* Take note of why RES failed.  What callers must hear ('SK…') is not our trouble and is not logged.
+ * Only the primary message is: the detail of an error quotes values. */
+static void
+note_failure(struct db *db, const PGresult *res)
+{
+    const char *state = res != NULL ? PQresultErrorField(res, PG_DIAG_SQLSTATE) : NULL;
+    set_error(db, state);
+    if (strncmp(db->sqlstate, "SK", 2) == 0)
+        return;
+    const char *message = res != NULL ? PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY) : NULL;
+    const char *constraint = res != NULL ? PQresultErrorField(res, PG_DIAG_CONSTRAINT_NAME) : NULL;
+    log_error("database statement failed", log_s("sqlstate", db->sqlstate), log_s("detail", message),
+              log_s("constraint", constraint));
+}
+
+bool
+db_connect(struct db *db)
+{
+    if (db->conn != NULL) {
+        /* A server that went away has closed its end: seen here, before a statement is risked on it. */
+        char byte;
+        ssize_t n = db->in_transaction ? -1 : recv(PQsocket(db->conn), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+        bool dead = PQstatus(db->conn) != CONNECTION_OK || n == 0
+            || (n < 0 && !db->in_transaction && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
+        if (n > 0) {   /* a notice or notification, or the server's farewell */
+            dead |= PQconsumeInput(db->conn) == 0 || PQstatus(db->conn) != CONNECTION_OK;
+            n = recv(PQsocket(db->conn), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+            dead |= n == 0;
+        }
+        if (!dead)
+            return true;
+        disconnect(db);
+    }
+    const char *keys[] = { "dbname", "application_name", "fallback_application_name", "connect_timeout",
+                           "options", "client_encoding", NULL };
+    const char *values[] = { where.url, NULL, where.application, "3",
+                             "-c TimeZone=UTC -c DateStyle=ISO -c extra_float_digits=1 -c IntervalStyle=postgres",
+                             "UTF8", NULL };
+    PGconn *conn = PQconnectdbParams(keys, values, 1);
+    if (conn == NULL || PQstatus(conn) != CONNECTION_OK) {
+        set_error(db, "08001");
+        log_error("no database connection", log_s("detail", conn != NULL ? PQerrorMessage(conn) : "no memory"));
+        PQfinish(conn);
+        return false;
+    }
+    PQsetNoticeReceiver(conn, db_ignore_notice, NULL);
+    db->conn = conn;
+    if (crypto_keyring_newest(CRYPTO_SEAL) == 0)
+        (void)db_load_keys(db);
+    return true;
+}
+
+void
+db_ignore_notice(void *ctx, const PGresult *res)
+{
+    (void)ctx;
+    (void)res;
+}
+
+/* ---- columns ---- */
+
+static enum kind
+kind_of(Oid type, const char *suffix)
+{
+    if (suffix != NULL && strcmp(suffix, "rupees") == 0)
+        return K_RUPEES;
+    if (suffix != NULL && strncmp(suffix, "sealed(", 7) == 0)
+        return K_SEALED;
+    switch (type) {
+    case 16: return K_BOOL;
+    case 20: case 21: case 23: case 700: case 701: case 1700: return K_BARE;
+    case 114: case 3802: return K_JSON;
+    case 1184: return K_TIME;
+    default: return K_STRING;
+    }
+}
+
+static const struct db_columns *
+columns_of(int id, const PGresult *res)
+{
+    struct db_columns *known = atomic_load(&columns[id]);
+    if (known != NULL)
+        return known;
+    int n = PQnfields(res);
+    struct db_columns *cols = calloc(1, sizeof *cols + (size_t)n * sizeof cols->col[0]);
+    if (cols == NULL)
+        abort();
+    cols->n = n;
+    for (int i = 0; i < n; i++) {
+        struct column *c = &cols->col[i];
+        const char *name = PQfname(res, i);
+        const char *colon = strchr(name, ':');
+        int len = colon != NULL ? (int)(colon - name) : (int)strlen(name);
+        snprintf(c->name, sizeof c->name, "%.*s", len, name);
+        const char *dot = strchr(c->name, '.');
+        snprintf(c->prefix, sizeof c->prefix, "%.*s", dot != NULL ? (int)(dot - c->name) : 0, c->name);
+        snprintf(c->key, sizeof c->key, "%s", dot != NULL ? dot + 1 : c->name);
+        c->kind = kind_of(PQftype(res, i), colon != NULL ? colon + 1 : NULL);
+        if (c->kind == K_SEALED)
+            snprintf(c->field, sizeof c->field, "%.*s", (int)strcspn(colon + 8, ")"), colon + 8);
+        if (name[0] == '_')
+            c->kind = K_SILENT;
+    }
+    if (!atomic_compare_exchange_strong(&columns[id], &known, cols)) {
+        free(cols);   /* another thread was first */
+        return known;
+    }
+    return cols;
+}
+
+static int
+column_index(const struct rows *rows, const char *name)
+{
+    for (int i = 0; i < rows->cols->n; i++)
+        if (strcmp(rows->cols->col[i].name, name) == 0)
+            return i;
+    log_error("a statement lacks a column", log_s("column", name));
+    abort();
+}
+
+const char *
+rows_text(const struct rows *rows, int i, const char *name)
+{
+    int c = column_index(rows, name);
+    return PQgetisnull(rows->res, i, c) ? NULL : PQgetvalue(rows->res, i, c);
+}
+
+int64_t
+rows_int(const struct rows *rows, int i, const char *name)
+{
+    const char *text = rows_text(rows, i, name);
+    return text != NULL ? strtoll(text, NULL, 10) : 0;
+}
+
+bool
+rows_bool(const struct rows *rows, int i, const char *name)
+{
+    const char *text = rows_text(rows, i, name);
+    return text != NULL && text[0] == 't';
+}
+
+bool
+rows_null(const struct rows *rows, int i, const char *name)
+{
+    return rows_text(rows, i, name) == NULL;
+}
+
+static bool
+write_sealed(struct json *j, const struct column *c, const char *value, size_t len)
+{
+    char small[512];
+    char *plain = len < sizeof small ? small : malloc(len + 1);
+    size_t plain_len;
+    if (plain == NULL)
+        abort();
+    enum crypto_result result = crypto_unseal_text(plain, &plain_len, c->field, value, len);
+    if (result == CRYPTO_NO_KEY) {   /* sealed under a key that came after our start */
+        struct db *db = db_open();
+        if (db_connect(db) && db_load_keys(db))
+            result = crypto_unseal_text(plain, &plain_len, c->field, value, len);
+        db_close(db);
+    }
+    if (result == CRYPTO_OK)
+        json_strn(j, c->key, plain, plain_len);
+    else
+        json_null(j, c->key);
+    if (plain != small)
+        free(plain);
+    if (result != CRYPTO_OK)
+        log_error("a sealed value does not open", log_s("field", c->field));
+    return result == CRYPTO_OK;
+}
+
+bool
+rows_members(struct json *j, const struct rows *rows, int i)
+{
+    const char *prefix = "";
+    bool whole = true;
+    for (int k = 0; k < rows->cols->n; k++) {
+        const struct column *c = &rows->cols->col[k];
+        if (c->kind == K_SILENT)
+            continue;
+        if (strcmp(prefix, c->prefix) != 0) {
+            if (*prefix != '\0')
+                json_end(j);
+            if (*c->prefix != '\0')
+                json_object(j, c->prefix);
+            prefix = c->prefix;
+        }
+        if (PQgetisnull(rows->res, i, k)) {
+            json_null(j, c->key);
+            continue;
+        }
+        const char *value = PQgetvalue(rows->res, i, k);
+        size_t len = (size_t)PQgetlength(rows->res, i, k);
+        switch (c->kind) {
+        case K_BARE: case K_JSON: json_raw(j, c->key, value, len); break;
+        case K_BOOL: json_bool(j, c->key, value[0] == 't'); break;
+        case K_TIME: json_time(j, c->key, value); break;
+        case K_RUPEES: json_rupees(j, c->key, strtoll(value, NULL, 10)); break;
+        case K_SEALED: whole &= write_sealed(j, c, value, len); break;
+        case K_STRING: case K_SILENT: json_strn(j, c->key, value, len); break;
+        }
+    }
+    if (*prefix != '\0')
+        json_end(j);
+    return whole;
+}
+
+void
+rows_json(struct json *j, const char *key, const struct rows *rows)
+{
+    json_array(j, key);
+    for (int i = 0; i < rows->n; i++) {
+        json_object(j, NULL);
+        (void)rows_members(j, rows, i);
+        json_end(j);
+    }
+    json_end(j);
+}
+
+/* ---- statements ---- */
+
+static int
+statement_id(struct sql *sql)
+{
+    int id = __atomic_load_n(&sql->id, __ATOMIC_ACQUIRE);
+    if (id == 0) {
+        int fresh = atomic_fetch_add(&next_id, 1);
+        if (fresh >= DB_MAX_STATEMENTS)
+            abort();
+        if (__atomic_compare_exchange_n(&sql->id, &id, fresh, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+            id = fresh;
+    }
+    return id;
+}
+
+/* Send one statement, preparing it on the way when this connection has not seen it. */
+static bool
+send_statement(struct db *db, struct db_call *call)
+{
+    int id = statement_id(call->sql);
+    char name[80];
+    snprintf(name, sizeof name, "%s_%d", call->sql->name, id);
+    call->id = id;
+    call->prepares = !db->is_prepared[id];
+    if (call->prepares) {
+        if (PQsendPrepare(db->conn, name, call->sql->text, 0, NULL) == 0)
+            return false;
+        db->is_prepared[id] = true;   /* taken back when the answer says otherwise */
+    }
+    return PQsendQueryPrepared(db->conn, name, call->n, call->param, NULL, NULL, 0) == 1;
+}
+
+static void
+clear(void *res)
+{
+    PQclear(res);
+}
+
+/* The answer to one statement of the pipeline.  False: it failed, or was aborted by one before it. */
+static bool
+read_answer(struct db *db, struct arena *a, struct db_call *call, bool *noted)
+{
+    bool good = true;
+    for (int i = call->prepares ? 0 : 1; i < 2; i++) {
+        PGresult *res = PQgetResult(db->conn);
+        ExecStatusType status = PQresultStatus(res);
+        bool this_good = status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK;
+        if (!this_good) {
+            good = false;
+            if (i == 0)
+                db->is_prepared[call->id] = false;
+            if (!*noted && status != PGRES_PIPELINE_ABORTED)
+                note_failure(db, res);
+            *noted |= status != PGRES_PIPELINE_ABORTED;
+        }
+        if (i == 1 && this_good) {
+            struct rows *rows = arena_alloc(a, sizeof *rows);
+            *rows = (struct rows){ .n = PQntuples(res), .res = res, .cols = columns_of(call->id, res) };
+            arena_own(a, res, clear);
+            call->rows = rows;
+        } else {
+            PQclear(res);
+        }
+        if (res != NULL) {
+            PGresult *end = PQgetResult(db->conn);   /* NULL: the end of this command's results */
+            PQclear(end);
+        }
+    }
+    return good;
+}
+
+bool
+db_pipeline(struct db *db, struct arena *a, struct db_call *calls, int n)
+{
+    if (!db_connect(db))
+        return false;
+    bool good = PQenterPipelineMode(db->conn) == 1;
+    int sent = 0;
+    while (good && sent < n)
+        good = send_statement(db, &calls[sent++]);
+    good = good && PQpipelineSync(db->conn) == 1;
+    bool noted = false;
+    if (good) {
+        for (int i = 0; i < n; i++)
+            good &= read_answer(db, a, &calls[i], &noted);
+        PGresult *sync = PQgetResult(db->conn);
+        good &= PQresultStatus(sync) == PGRES_PIPELINE_SYNC;
+        PQclear(sync);
+        if (PQstatus(db->conn) == CONNECTION_OK && PQexitPipelineMode(db->conn) == 0)
+            good = false;
+    }
+    if (PQstatus(db->conn) != CONNECTION_OK || PQpipelineStatus(db->conn) != PQ_PIPELINE_OFF) {
+        if (!noted)
+            log_error("database connection lost", log_s("detail", PQerrorMessage(db->conn)));
+        if (!noted || !db_is_transient(db->sqlstate))
+            set_error(db, "08006");
+        disconnect(db);
+        return false;
+    }
+    db->in_transaction = PQtransactionStatus(db->conn) != PQTRANS_IDLE;
+    return good;
+}
+
+const struct rows *
+db_query(struct db *db, struct arena *a, struct sql *sql, const char *const *param, int n)
+{
+    struct db_call call = { .sql = sql, .param = param, .n = n };
+    return db_pipeline(db, a, &call, 1) ? call.rows : NULL;
+}
+
+bool
+db_command(struct db *db, const char *text)
+{
+    if (!db_connect(db))
+        return false;
+    PGresult *res = PQexec(db->conn, text);
+    ExecStatusType status = PQresultStatus(res);
+    bool good = status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK;
+    if (!good)
+        note_failure(db, res);
+    PQclear(res);
+    db->in_transaction = PQtransactionStatus(db->conn) == PQTRANS_INTRANS
+        || PQtransactionStatus(db->conn) == PQTRANS_INERROR;
+    if (PQstatus(db->conn) != CONNECTION_OK)
+        disconnect(db);
+    return good;
+}
+
+void
+db_wake(struct db *db, const char *channel)
+{
+    char text[80];
+    snprintf(text, sizeof text, "NOTIFY %s", channel);
+    (void)db_command(db, text);
+}
+
+bool
+db_load_keys(struct db *db)
+{
+    PGresult *res = PQexec(db->conn, "SELECT purpose, version, encode(wrapped, 'hex') FROM encryption_keys");
+    bool good = PQresultStatus(res) == PGRES_TUPLES_OK;
+    for (int i = 0; good && i < PQntuples(res); i++) {
+        uint8_t wrapped[CRYPTO_WRAPPED_LEN], key[CRYPTO_KEY_LEN];
+        const char *hex = PQgetvalue(res, i, 2);
+        enum crypto_purpose purpose = strcmp(PQgetvalue(res, i, 0), "hash") == 0 ? CRYPTO_HASH : CRYPTO_SEAL;
+        uint32_t version = (uint32_t)strtoul(PQgetvalue(res, i, 1), NULL, 10);
+        ssize_t len = crypto_unhex(wrapped, sizeof wrapped, hex, strlen(hex));
+        if (len < 0 || !crypto_unwrap(config()->encryption_key, purpose, version, wrapped, (size_t)len, key)) {
+            log_error("a data key does not open: was ENCRYPTION_KEY changed?", log_i("version", version));
+            good = false;
+            break;
+        }
+        good = crypto_keyring_add(purpose, version, key);
+    }
+    PQclear(res);
+    return good;
+}

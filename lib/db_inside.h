@@ -1,0 +1,41 @@
+/* db_inside -- what the two layers of db share; nobody else includes it. */
+#ifndef SELLIKO_DB_INSIDE_H
+#define SELLIKO_DB_INSIDE_H
+
+#include "db.h"
+
+#include <libpq-fe.h>
+#include <stdatomic.h>
+
+enum { DB_MAX_STATEMENTS = 256 };
+
+struct db {
+    PGconn *conn;
+    char sqlstate[6];
+    bool in_transaction;
+    bool is_prepared[DB_MAX_STATEMENTS];   /* by statement id; forgotten with the connection */
+};
+
+/* A statement on its way through a pipeline. */
+struct db_call {
+    struct sql *sql;
+    const char *const *param;
+    int n;
+    int id;
+    bool prepares;
+    const struct rows *rows;   /* the answer, NULL until then or when it failed */
+};
+
+/* Make sure there is a living connection. */
+bool db_connect(struct db *db);
+
+/* Send N statements and one Sync, read all answers.  False when any failed. */
+bool db_pipeline(struct db *db, struct arena *a, struct db_call *calls, int n);
+void db_ignore_notice(void *ctx, const PGresult *res);
+
+/* The pool: connections that requests borrow. */
+void db_pool_init(int size);
+struct db *db_pool_get(void);       /* waits for one */
+void db_pool_put(struct db *db);
+
+#endif
