@@ -9,7 +9,7 @@
 #include "arena.h"
 #include "config.h"
 #include "crypto.h"
-#include "json.h"
+#include "jw.h"
 #include "log.h"
 
 #include <errno.h>
@@ -252,7 +252,7 @@ rows_null(const struct rows *rows, int i, const char *name)
 }
 
 static bool
-write_sealed(struct json *j, const struct column *c, const char *value, size_t len)
+write_sealed(struct jw *j, const struct column *c, const char *value, size_t len)
 {
     char small[512];
     char *plain = len < sizeof small ? small : malloc(len + 1);
@@ -267,9 +267,9 @@ write_sealed(struct json *j, const struct column *c, const char *value, size_t l
         db_close(db);
     }
     if (result == CRYPTO_OK)
-        json_strn(j, c->key, plain, plain_len);
+        jw_strn(j, c->key, plain, plain_len);
     else
-        json_null(j, c->key);
+        jw_null(j, c->key);
     if (plain != small)
         free(plain);
     if (result != CRYPTO_OK)
@@ -278,7 +278,7 @@ write_sealed(struct json *j, const struct column *c, const char *value, size_t l
 }
 
 bool
-rows_members(struct json *j, const struct rows *rows, int i)
+rows_members(struct jw *j, const struct rows *rows, int i)
 {
     const char *prefix = "";
     bool whole = true;
@@ -288,41 +288,41 @@ rows_members(struct json *j, const struct rows *rows, int i)
             continue;
         if (strcmp(prefix, c->prefix) != 0) {
             if (*prefix != '\0')
-                json_end(j);
+                jw_end(j);
             if (*c->prefix != '\0')
-                json_object(j, c->prefix);
+                jw_object(j, c->prefix);
             prefix = c->prefix;
         }
         if (PQgetisnull(rows->res, i, k)) {
-            json_null(j, c->key);
+            jw_null(j, c->key);
             continue;
         }
         const char *value = PQgetvalue(rows->res, i, k);
         size_t len = (size_t)PQgetlength(rows->res, i, k);
         switch (c->kind) {
-        case K_BARE: case K_JSON: json_raw(j, c->key, value, len); break;
-        case K_BOOL: json_bool(j, c->key, value[0] == 't'); break;
-        case K_TIME: json_time(j, c->key, value); break;
-        case K_RUPEES: json_rupees(j, c->key, strtoll(value, NULL, 10)); break;
+        case K_BARE: case K_JSON: jw_raw(j, c->key, value, len); break;
+        case K_BOOL: jw_bool(j, c->key, value[0] == 't'); break;
+        case K_TIME: jw_time(j, c->key, value); break;
+        case K_RUPEES: jw_rupees(j, c->key, strtoll(value, NULL, 10)); break;
         case K_SEALED: whole &= write_sealed(j, c, value, len); break;
-        case K_STRING: case K_SILENT: json_strn(j, c->key, value, len); break;
+        case K_STRING: case K_SILENT: jw_strn(j, c->key, value, len); break;
         }
     }
     if (*prefix != '\0')
-        json_end(j);
+        jw_end(j);
     return whole;
 }
 
 void
-rows_json(struct json *j, const char *key, const struct rows *rows)
+rows_json(struct jw *j, const char *key, const struct rows *rows)
 {
-    json_array(j, key);
+    jw_array(j, key);
     for (int i = 0; i < rows->n; i++) {
-        json_object(j, NULL);
+        jw_object(j, NULL);
         (void)rows_members(j, rows, i);
-        json_end(j);
+        jw_end(j);
     }
-    json_end(j);
+    jw_end(j);
 }
 
 /* ---- statements ---- */

@@ -28,7 +28,7 @@
 
 struct arena;
 struct db;
-struct json;
+struct jw;
 struct req;
 
 struct sql {
@@ -53,10 +53,10 @@ bool rows_null(const struct rows *rows, int i, const char *name);
 
 /* Write row I's columns as members into the open object of J.  False when a sealed value could not be
  * opened (logged): the value is written as null. */
-bool rows_members(struct json *j, const struct rows *rows, int i);
+bool rows_members(struct jw *j, const struct rows *rows, int i);
 
 /* An array KEY of all rows, each an object. */
-void rows_json(struct json *j, const char *key, const struct rows *rows);
+void rows_json(struct jw *j, const char *key, const struct rows *rows);
 
 /* ---- the lower layer ---- */
 

@@ -12,23 +12,23 @@ static const struct {
     ERRORS(ERRORS_ROW)
 };
 
-struct json *
+struct jw *
 answer(struct req *r)
 {
     if (r->inside->out_json == NULL) {
-        r->inside->out_json = json_new(r->arena);
-        json_object(r->inside->out_json, NULL);
-        json_bool(r->inside->out_json, "success", true);
+        r->inside->out_json = jw_new(r->arena);
+        jw_object(r->inside->out_json, NULL);
+        jw_bool(r->inside->out_json, "success", true);
     }
     return r->inside->out_json;
 }
 
-struct json *
+struct jw *
 error_extra(struct req *r)
 {
     if (r->inside->extra == NULL) {
-        r->inside->extra = json_new(r->arena);
-        json_object(r->inside->extra, NULL);
+        r->inside->extra = jw_new(r->arena);
+        jw_object(r->inside->extra, NULL);
     }
     return r->inside->extra;
 }
@@ -47,10 +47,10 @@ make(struct req *r, int status, const char *type, const char *body, size_t len, 
 static reply
 done(struct req *r, int status)
 {
-    struct json *j = answer(r);
-    json_end(j);
+    struct jw *j = answer(r);
+    jw_end(j);
     size_t len;
-    const char *body = json_text(j, &len);
+    const char *body = jw_text(j, &len);
     return make(r, status, JSON_TYPE, body, len, ERR_COUNT);
 }
 
@@ -81,35 +81,35 @@ replay(struct req *r, int status, const char *body, size_t len)
 static reply
 refuse(struct req *r, enum error e, const char *sentence)
 {
-    struct json *j = json_new(r->arena);
-    json_object(j, NULL);
-    json_bool(j, "success", false);
-    json_str(j, "error", sentence);
-    json_str(j, "code", errors[e].code);
+    struct jw *j = jw_new(r->arena);
+    jw_object(j, NULL);
+    jw_bool(j, "success", false);
+    jw_str(j, "error", sentence);
+    jw_str(j, "code", errors[e].code);
     if (r->inside->wrong != NULL && e == ERR_VALIDATION_FAILED) {
-        json_array(j, "details");
+        jw_array(j, "details");
         for (const struct req_field *f = r->inside->wrong; f != NULL; f = f->next) {
-            json_object(j, NULL);
-            json_str(j, "field", f->name);
-            json_str(j, "message", f->value);
-            json_end(j);
+            jw_object(j, NULL);
+            jw_str(j, "field", f->name);
+            jw_str(j, "message", f->value);
+            jw_end(j);
         }
-        json_end(j);
+        jw_end(j);
     }
     if (r->inside->extra != NULL) {   /* {"minimumBid":…}: its inside is copied */
         size_t len;
-        const char *text = json_text(r->inside->extra, &len);
-        json_members(j, text + 1, len - 1);
+        const char *text = jw_text(r->inside->extra, &len);
+        jw_members(j, text + 1, len - 1);
     }
-    json_str(j, "requestId", r->id);
-    json_end(j);
+    jw_str(j, "requestId", r->id);
+    jw_end(j);
     if (errors[e].status == 401 && (e == ERR_UNAUTHENTICATED || e == ERR_TOKEN_EXPIRED))
         header(r, "WWW-Authenticate", e == ERR_TOKEN_EXPIRED
                ? "Bearer error=\"invalid_token\", error_description=\"The access token expired\"" : "Bearer");
     if (errors[e].status == 503)
         header(r, "Retry-After", "2");
     size_t len;
-    const char *body = json_text(j, &len);
+    const char *body = jw_text(j, &len);
     return make(r, errors[e].status, JSON_TYPE, body, len, e);
 }
 
@@ -163,16 +163,16 @@ header(struct req *r, const char *name, const char *value)
 void
 answer_pagination(struct req *r, const struct page *page, int64_t total)
 {
-    struct json *j = answer(r);
+    struct jw *j = answer(r);
     int64_t pages = (total + page->limit - 1) / page->limit;
-    json_object(j, "pagination");
-    json_int(j, "page", page->page);
-    json_int(j, "limit", page->limit);
-    json_int(j, "total", total);
-    json_int(j, "totalPages", pages);
-    json_bool(j, "hasNext", page->page < pages);
-    json_bool(j, "hasPrev", page->page > 1);
-    json_end(j);
+    jw_object(j, "pagination");
+    jw_int(j, "page", page->page);
+    jw_int(j, "limit", page->limit);
+    jw_int(j, "total", total);
+    jw_int(j, "totalPages", pages);
+    jw_bool(j, "hasNext", page->page < pages);
+    jw_bool(j, "hasPrev", page->page > 1);
+    jw_end(j);
 }
 
 /* ---- rate limits ---- */

@@ -17,7 +17,7 @@
 #include "arena.h"
 #include "db.h"
 #include "errors.h"
-#include "json.h"
+#include "jw.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -157,7 +157,7 @@ const char *p_bool(bool b);
 typedef struct { const struct req_answer *made; } reply;
 
 /* The answer's JSON object, opened, with "success": true in it.  The first call begins it. */
-struct json *answer(struct req *r);
+struct jw *answer(struct req *r);
 
 reply ok(struct req *r);        /* 200, with what answer() holds */
 reply created(struct req *r);   /* 201 */
@@ -178,7 +178,7 @@ reply refuse_input(struct req *r);
 reply fail_field(struct req *r, const char *name, const char *message);
 
 /* Members beside error and code ("minimumBid", "allowed"): write them before fail(). */
-struct json *error_extra(struct req *r);
+struct jw *error_extra(struct req *r);
 
 /* A response header; NAME and VALUE without line ends. */
 void header(struct req *r, const char *name, const char *value);

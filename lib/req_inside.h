@@ -53,7 +53,7 @@ struct req_inside {
     struct req_field *form, *form_tail, *query, *wrong, *wrong_tail;
 
     /* output */
-    struct json *out_json, *extra;
+    struct jw *out_json, *extra;
     struct { const char *name, *value; } header[REQ_MAX_HEADERS];
     int n_headers;
 };

@@ -1,12 +1,12 @@
-/* json -- see json.h.  Written for the marketplace, where 20 listings are 38 kB a page: text is
+/* jw -- see jw.h.  Written for the marketplace, where 20 listings are 38 kB a page: text is
  * scanned for the next byte that needs care and copied in runs. */
-#include "json.h"
+#include "jw.h"
 
 #include "arena.h"
 #include "money.h"
 #include "valid.h"
 
-struct json {
+struct jw {
     struct arena *arena;
     char *buf;
     size_t len, cap;
@@ -14,10 +14,10 @@ struct json {
     bool comma;        /* the next value stands behind another one */
 };
 
-struct json *
-json_new(struct arena *a)
+struct jw *
+jw_new(struct arena *a)
 {
-    struct json *j = arena_zalloc(a, 1, sizeof *j);
+    struct jw *j = arena_zalloc(a, 1, sizeof *j);
     j->arena = a;
     j->cap = 4096;
     j->buf = arena_alloc(a, j->cap);
@@ -26,7 +26,7 @@ json_new(struct arena *a)
 
 /* Room for N more bytes and a NUL. */
 static char *
-room(struct json *j, size_t n)
+room(struct jw *j, size_t n)
 {
     if (j->cap - j->len <= n) {
         size_t cap = j->cap * 2 + n;
@@ -39,21 +39,21 @@ room(struct json *j, size_t n)
 }
 
 static void
-put(struct json *j, const char *s, size_t len)
+put(struct jw *j, const char *s, size_t len)
 {
     memcpy(room(j, len), s, len);
     j->len += len;
 }
 
 static void
-put_char(struct json *j, char c)
+put_char(struct jw *j, char c)
 {
     *room(j, 1) = c;
     j->len++;
 }
 
 static void
-begin_value(struct json *j, const char *key)
+begin_value(struct jw *j, const char *key)
 {
     if (j->comma)
         put_char(j, ',');
@@ -71,7 +71,7 @@ begin_value(struct json *j, const char *key)
 }
 
 static void
-open_level(struct json *j, const char *key, bool array)
+open_level(struct jw *j, const char *key, bool array)
 {
     begin_value(j, key);
     put_char(j, array ? '[' : '{');
@@ -80,19 +80,19 @@ open_level(struct json *j, const char *key, bool array)
 }
 
 void
-json_object(struct json *j, const char *key)
+jw_object(struct jw *j, const char *key)
 {
     open_level(j, key, false);
 }
 
 void
-json_array(struct json *j, const char *key)
+jw_array(struct jw *j, const char *key)
 {
     open_level(j, key, true);
 }
 
 void
-json_end(struct json *j)
+jw_end(struct jw *j)
 {
     put_char(j, (j->closer & 1) != 0 ? ']' : '}');
     j->closer >>= 1;
@@ -100,7 +100,7 @@ json_end(struct json *j)
 }
 
 static void
-put_escaped(struct json *j, const char *s, size_t len)
+put_escaped(struct jw *j, const char *s, size_t len)
 {
     static const char hex[] = "0123456789abcdef";
     bool wellformed = true;
@@ -133,7 +133,7 @@ put_escaped(struct json *j, const char *s, size_t len)
 }
 
 void
-json_strn(struct json *j, const char *key, const char *s, size_t len)
+jw_strn(struct jw *j, const char *key, const char *s, size_t len)
 {
     begin_value(j, key);
     put_char(j, '"');
@@ -142,62 +142,62 @@ json_strn(struct json *j, const char *key, const char *s, size_t len)
 }
 
 void
-json_str(struct json *j, const char *key, const char *s)
+jw_str(struct jw *j, const char *key, const char *s)
 {
     if (s == NULL)
-        json_null(j, key);
+        jw_null(j, key);
     else
-        json_strn(j, key, s, strlen(s));
+        jw_strn(j, key, s, strlen(s));
 }
 
 void
-json_raw(struct json *j, const char *key, const char *value, size_t len)
+jw_raw(struct jw *j, const char *key, const char *value, size_t len)
 {
     begin_value(j, key);
     put(j, value, len);
 }
 
 void
-json_members(struct json *j, const char *members, size_t len)
+jw_members(struct jw *j, const char *members, size_t len)
 {
     if (len > 0)
-        json_raw(j, NULL, members, len);
+        jw_raw(j, NULL, members, len);
 }
 
 void
-json_int(struct json *j, const char *key, int64_t n)
+jw_int(struct jw *j, const char *key, int64_t n)
 {
     char text[24];
     int len = snprintf(text, sizeof text, "%lld", (long long)n);
-    json_raw(j, key, text, (size_t)len);
+    jw_raw(j, key, text, (size_t)len);
 }
 
 void
-json_bool(struct json *j, const char *key, bool b)
+jw_bool(struct jw *j, const char *key, bool b)
 {
-    json_raw(j, key, b ? "true" : "false", b ? 4 : 5);
+    jw_raw(j, key, b ? "true" : "false", b ? 4 : 5);
 }
 
 void
-json_null(struct json *j, const char *key)
+jw_null(struct jw *j, const char *key)
 {
-    json_raw(j, key, "null", 4);
+    jw_raw(j, key, "null", 4);
 }
 
 void
-json_rupees(struct json *j, const char *key, int64_t paise)
+jw_rupees(struct jw *j, const char *key, int64_t paise)
 {
     char text[MONEY_SIZE];
     size_t len = money_json(paise, text);
-    json_raw(j, key, text, len);
+    jw_raw(j, key, text, len);
 }
 
 void
-json_time(struct json *j, const char *key, const char *text)
+jw_time(struct jw *j, const char *key, const char *text)
 {
     /* "YYYY-MM-DD hh:mm:ss[.ffffff]+00": the fraction has lost its trailing zeros. */
     if (text == NULL || strlen(text) < 19) {
-        json_null(j, key);
+        jw_null(j, key);
         return;
     }
     char out[27] = "\"";
@@ -206,11 +206,11 @@ json_time(struct json *j, const char *key, const char *text)
     memcpy(out + 20, ".000Z\"", 6);
     for (int i = 0; text[19] == '.' && i < 3 && text[20 + i] >= '0' && text[20 + i] <= '9'; i++)
         out[21 + i] = text[20 + i];
-    json_raw(j, key, out, 26);
+    jw_raw(j, key, out, 26);
 }
 
 const char *
-json_text(struct json *j, size_t *len)
+jw_text(struct jw *j, size_t *len)
 {
     *room(j, 1) = '\0';
     if (len != NULL)
