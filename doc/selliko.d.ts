@@ -968,7 +968,7 @@ export interface components {
             /** @description A sentence for a person */
             error: string;
             /** @enum {string} */
-            code: "validation_failed" | "malformed_json" | "malformed_multipart" | "otp_invalid" | "otp_expired" | "otp_used" | "unauthenticated" | "token_expired" | "refresh_token_invalid" | "refresh_token_reused" | "signature_invalid" | "forbidden" | "account_disabled" | "not_found" | "method_not_allowed" | "invalid_state" | "invalid_transition" | "auction_ended" | "bid_too_low" | "duplicate_imei" | "idempotency_key_reused" | "payload_too_large" | "unsupported_media_type" | "rate_limited" | "internal" | "unavailable";
+            code: "validation_failed" | "malformed_json" | "malformed_multipart" | "otp_invalid" | "otp_expired" | "otp_used" | "unauthenticated" | "token_expired" | "refresh_token_invalid" | "refresh_token_reused" | "signature_invalid" | "forbidden" | "account_disabled" | "not_found" | "method_not_allowed" | "invalid_state" | "invalid_transition" | "auction_ended" | "bid_too_low" | "duplicate_imei" | "idempotency_key_reused" | "payload_too_large" | "unsupported_media_type" | "rate_limited" | "request_timeout" | "length_required" | "uri_too_long" | "range_not_satisfiable" | "headers_too_large" | "internal" | "not_implemented" | "unavailable";
             /** @description All fields that are wrong */
             details?: {
                 field: string;
@@ -1751,6 +1751,71 @@ export interface components {
                 };
             };
         };
+        /** @description The request took too long to arrive */
+        RequestTimeout: {
+            headers: {
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Error"] & {
+                    /** @enum {unknown} */
+                    code?: "request_timeout";
+                };
+            };
+        };
+        /** @description The request must say how long it is */
+        LengthRequired: {
+            headers: {
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Error"] & {
+                    /** @enum {unknown} */
+                    code?: "length_required";
+                };
+            };
+        };
+        /** @description The address is too long */
+        UriTooLong: {
+            headers: {
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Error"] & {
+                    /** @enum {unknown} */
+                    code?: "uri_too_long";
+                };
+            };
+        };
+        /** @description The request's header fields are too large */
+        HeadersTooLarge: {
+            headers: {
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Error"] & {
+                    /** @enum {unknown} */
+                    code?: "headers_too_large";
+                };
+            };
+        };
+        /** @description Not supported */
+        NotImplemented: {
+            headers: {
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Error"] & {
+                    /** @enum {unknown} */
+                    code?: "not_implemented";
+                };
+            };
+        };
         /** @description The range lies outside of the file */
         RangeNotSatisfiable: {
             headers: {
@@ -1761,7 +1826,7 @@ export interface components {
             content: {
                 "application/json": components["schemas"]["Error"] & {
                     /** @enum {unknown} */
-                    code?: "validation_failed";
+                    code?: "range_not_satisfiable";
                 };
             };
         };
