@@ -1,0 +1,110 @@
+/* pg -- the tool's own thin layer over libpq.  The programs' db layer logs for machines and never says
+ * why a statement failed, since its callers are strangers; here an administrator sits before the
+ * screen and needs PostgreSQL's own words. */
+#include "ctl.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config.h"
+
+const char *
+pg_message(PGconn *pg)
+{
+    static char text[1024];
+
+    snprintf(text, sizeof text, "%s", PQerrorMessage(pg));
+    size_t len = strlen(text);
+    while (len > 0 && (text[len - 1] == '\n' || text[len - 1] == ' '))
+        text[--len] = '\0';
+    return text;
+}
+
+static void
+ignore_notice(void *ctx, const PGresult *res)
+{
+    (void)ctx;
+    (void)res;
+}
+
+PGconn *
+pg_try_open(char *why, size_t size)
+{
+    static const char *const keys[] = { "dbname", "fallback_application_name", "connect_timeout", "options",
+                                        "client_encoding", NULL };
+    const char *const values[] = { config()->database_url, "sellikoctl", "5",
+                                   "-c TimeZone=UTC -c DateStyle=ISO -c client_min_messages=warning", "UTF8", NULL };
+    PGconn *pg = PQconnectdbParams(keys, values, 1);
+
+    if (pg != NULL && PQstatus(pg) == CONNECTION_OK) {
+        PQsetNoticeReceiver(pg, ignore_notice, NULL);
+        return pg;
+    }
+    snprintf(why, size, "%s", pg != NULL ? pg_message(pg) : "out of memory");
+    PQfinish(pg);
+    return NULL;
+}
+
+PGconn *
+pg_open(void)
+{
+    char why[1024];
+    PGconn *pg = pg_try_open(why, sizeof why);
+
+    if (pg == NULL)
+        die(CTL_UNAVAILABLE, "no database: %s", why);
+    return pg;
+}
+
+PGresult *
+pg_query_(PGconn *pg, const char *sql, const char *const *param, int n)
+{
+    PGresult *res = PQexecParams(pg, sql, n, NULL, param, NULL, NULL, 0);
+
+    if (PQresultStatus(res) != PGRES_TUPLES_OK && PQresultStatus(res) != PGRES_COMMAND_OK)
+        die(PQstatus(pg) == CONNECTION_OK ? CTL_PROBLEM : CTL_UNAVAILABLE, "%s", pg_message(pg));
+    return res;
+}
+
+void
+pg_exec(PGconn *pg, const char *sql)
+{
+    PGresult *res = PQexec(pg, sql);
+
+    if (PQresultStatus(res) != PGRES_TUPLES_OK && PQresultStatus(res) != PGRES_COMMAND_OK)
+        die(PQstatus(pg) == CONNECTION_OK ? CTL_PROBLEM : CTL_UNAVAILABLE, "%s", pg_message(pg));
+    PQclear(res);
+}
+
+const char *
+pg_text(const PGresult *res, int i, const char *name)
+{
+    int column = PQfnumber(res, name);
+
+    if (column < 0)
+        abort();
+    return PQgetisnull(res, i, column) ? NULL : PQgetvalue(res, i, column);
+}
+
+int64_t
+pg_int(const PGresult *res, int i, const char *name)
+{
+    const char *text = pg_text(res, i, name);
+
+    return text != NULL ? strtoll(text, NULL, 10) : 0;
+}
+
+bool
+pg_is(const PGresult *res, int i, const char *name)
+{
+    const char *text = pg_text(res, i, name);
+
+    return text != NULL && text[0] == 't';
+}
+
+const char *
+pg_value(const PGresult *res)
+{
+    return PQntuples(res) > 0 && PQnfields(res) > 0 && !PQgetisnull(res, 0, 0) ? PQgetvalue(res, 0, 0) : NULL;
+}

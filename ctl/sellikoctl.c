@@ -1,0 +1,206 @@
+/* sellikoctl -- the administrator's tool: schema, accounts, keys, and whether all is well.
+ *
+ * It reads the same configuration as the programs (SELLIKO_CONF, the environment) and talks to the
+ * database alone, so it runs on any host that has the configuration, whether the service is up or not. */
+#include "ctl.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config.h"
+#include "log.h"
+
+struct command {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    bool needs_config;
+    const char *summary;
+    const char *help;
+};
+
+static int cmd_sample(int argc, char **argv);
+
+static const struct command commands[] = {
+    { "migrate", cmd_migrate, true, "bring the database's schema up to date",
+      "usage: sellikoctl migrate [--sql DIR] [--dry-run]\n\n"
+      "Apply the migrations that the database has not seen, each with its record in one\n"
+      "transaction, and make the encryption keys where there are none.  Runs that overlap apply\n"
+      "each file once.  A file that was edited after it had been applied is refused by name.\n\n"
+      "  --sql DIR    the folder of the migrations, when it is not this release's own\n"
+      "  --dry-run    only print the names of the files that would be applied\n" },
+    { "user", cmd_user, true, "add an account or change its role; list accounts",
+      "usage: sellikoctl user add --phone PHONE --role ROLE [--name NAME]\n"
+      "       sellikoctl user list [--role ROLE]\n\n"
+      "add prints the account's id.  Of a phone that has an account already it changes the role\n"
+      "and, when given, the name.  ROLE is CLIENT, VENDOR, AGENT or ADMIN.  list shows whole phone\n"
+      "numbers: mind who looks over your shoulder.\n" },
+    { "keygen", cmd_keygen, false, "print a new random secret",
+      "usage: sellikoctl keygen [--conf]\n\n"
+      "Print 256 random bits as one word of 43 characters, fit for JWT_SECRET, ENCRYPTION_KEY and\n"
+      "FILE_URL_SECRET.  Needs no configuration.\n\n"
+      "  --conf       print a line for each of the three, as the configuration file takes them\n" },
+    { "sample-conf", cmd_sample, false, "print a configuration file with every setting's default",
+      "usage: sellikoctl sample-conf\n\nPrint a complete, commented selliko.conf in which every setting stands at its default.\n" },
+};
+
+static const char exit_codes[] =
+    "\nexit codes: 0 done; 1 done, but something is not well; 64 wrong usage; 69 no database;\n"
+    "78 wrong configuration.\n";
+
+/* ---- saying things ---- */
+
+static void
+say(const char *fmt, va_list ap) __attribute__((format(printf, 1, 0)));
+
+static void
+say(const char *fmt, va_list ap)
+{
+    fflush(stdout);
+    fputs("sellikoctl: ", stderr);
+    vfprintf(stderr, fmt, ap);
+    fputc('\n', stderr);
+}
+
+void
+die(enum ctl_exit code, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    say(fmt, ap);
+    va_end(ap);
+    exit((int)code);
+}
+
+void
+note(const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    say(fmt, ap);
+    va_end(ap);
+}
+
+/* ---- options ---- */
+
+static void
+drop(int *argc, char **argv, int i, int n)
+{
+    for (; i + n <= *argc; i++)   /* the closing NULL too */
+        argv[i] = argv[i + n];
+    *argc -= n;
+}
+
+const char *
+take_option(int *argc, char **argv, const char *name)
+{
+    size_t len = strlen(name);
+
+    for (int i = 1; i < *argc; i++) {
+        const char *arg = argv[i];
+        if (strncmp(arg, "--", 2) != 0 || strncmp(arg + 2, name, len) != 0 || (arg[2 + len] != '\0' && arg[2 + len] != '='))
+            continue;
+        const char *value = arg[2 + len] == '=' ? arg + 3 + len : i + 1 < *argc ? argv[i + 1] : NULL;
+        if (value == NULL)
+            die(CTL_USAGE, "--%s needs a value", name);
+        drop(argc, argv, i, arg[2 + len] == '=' ? 1 : 2);
+        return value;
+    }
+    return NULL;
+}
+
+bool
+take_flag(int *argc, char **argv, const char *name)
+{
+    for (int i = 1; i < *argc; i++)
+        if (strncmp(argv[i], "--", 2) == 0 && strcmp(argv[i] + 2, name) == 0) {
+            drop(argc, argv, i, 1);
+            return true;
+        }
+    return false;
+}
+
+void
+want_arguments(int argc, char **argv, int n)
+{
+    if (argc - 1 > n)
+        die(CTL_USAGE, "`%s` is not understood here; see --help", argv[n + 1]);
+    if (argc - 1 < n)
+        die(CTL_USAGE, "%s needs more; see --help", argv[0]);
+}
+
+/* ---- the commands ---- */
+
+static int
+cmd_sample(int argc, char **argv)
+{
+    want_arguments(argc, argv, 0);
+    config_print_sample(stdout);
+    return CTL_OK;
+}
+
+static void
+print_help(FILE *out)
+{
+    fputs("usage: sellikoctl COMMAND [ARGUMENTS]\n\n", out);
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
+        fprintf(out, "  %-12s %s\n", commands[i].name, commands[i].summary);
+    fputs("\nsellikoctl COMMAND --help says more.  The configuration is the file named by SELLIKO_CONF,\n"
+          "else " SELLIKO_SYSCONFDIR "/selliko.conf; environment variables come before it.\n", out);
+    fputs(exit_codes, out);
+}
+
+static bool
+is_help(const char *word)
+{
+    return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
+}
+
+/* What a pipe or a full disk swallowed was not printed: say so. */
+static int
+flushed(int code)
+{
+    if (fflush(stdout) != 0 || ferror(stdout))
+        die(CTL_PROBLEM, "standard output: %s", strerror(errno));
+    return code;
+}
+
+int
+main(int argc, char **argv)
+{
+    const char *name = argc > 1 ? argv[1] : "";
+
+    log_open("sellikoctl", "warn");
+    if (is_help(name) || strcmp(name, "help") == 0) {
+        print_help(stdout);
+        return flushed(CTL_OK);
+    }
+    if (strcmp(name, "--version") == 0) {
+        printf("sellikoctl %s\n", PACKAGE_VERSION);
+        return flushed(CTL_OK);
+    }
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+        const struct command *c = &commands[i];
+        if (strcmp(name, c->name) != 0)
+            continue;
+        for (int k = 2; k < argc; k++)
+            if (is_help(argv[k])) {
+                fputs(c->help, stdout);
+                fputs(exit_codes, stdout);
+                return flushed(CTL_OK);
+            }
+        if (c->needs_config && !config_load(stderr)) {
+            fputs("sellikoctl: the configuration is not complete; see above\n", stderr);
+            return CTL_CONFIG;
+        }
+        return flushed(c->run(argc - 1, argv + 1));
+    }
+    if (*name != '\0')
+        fprintf(stderr, "sellikoctl: there is no command `%s`\n\n", name);
+    print_help(stderr);
+    return CTL_USAGE;
+}
