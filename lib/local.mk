@@ -14,6 +14,7 @@ lib_libselliko_a_SOURCES += lib/fileurl.c lib/fileurl.h
 lib_libselliko_a_SOURCES += lib/token.c lib/token.h
 lib_libselliko_a_SOURCES += lib/metrics.c lib/metrics.h
 lib_libselliko_a_SOURCES += lib/jw.c lib/jw.h
+lib_libselliko_a_SOURCES += lib/columns.h
 lib_libselliko_a_SOURCES += lib/errors.h
 lib_libselliko_a_SOURCES += lib/db.c lib/dbreq.c lib/db.h lib/db_inside.h
 lib_libselliko_a_SOURCES += lib/app.c lib/input.c lib/reply.c lib/app.h lib/req.h lib/req_inside.h
