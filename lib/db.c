@@ -11,13 +11,14 @@
 #include "crypto.h"
 #include "jw.h"
 #include "log.h"
+#include "shape.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <sys/socket.h>
 
 /* How a column is written to JSON, from its name and type; see db.h. */
-enum kind { K_STRING, K_BARE, K_BOOL, K_JSON, K_TIME, K_RUPEES, K_SEALED, K_SILENT };
+enum kind { K_STRING, K_BARE, K_BOOL, K_JSON, K_TIME, K_RUPEES, K_SEALED, K_THUMBNAIL, K_SILENT };
 
 struct column {
     char name[64];     /* as SQL named it, up to the colon */
@@ -172,6 +173,8 @@ kind_of(Oid type, const char *suffix)
         return K_RUPEES;
     if (suffix != NULL && strncmp(suffix, "sealed(", 7) == 0)
         return K_SEALED;
+    if (suffix != NULL && strcmp(suffix, "thumbnail") == 0)
+        return K_THUMBNAIL;
     switch (type) {
     case 16: return K_BOOL;
     case 20: case 21: case 23: case 700: case 701: case 1700: return K_BARE;
@@ -277,6 +280,16 @@ write_sealed(struct jw *j, const struct column *c, const char *value, size_t len
     return result == CRYPTO_OK;
 }
 
+/* A listing's id, as the signed URL of its first photo in small. */
+static void
+write_thumbnail(struct jw *j, const struct column *c, const char *listing)
+{
+    char folder[64], url[SHAPE_URL_MAX];
+    snprintf(folder, sizeof folder, "listings/%s/device", listing);
+    shape_url(folder, "photo1_thumb.jpg", time(NULL), url);
+    jw_str(j, c->key, url);
+}
+
 bool
 rows_members(struct jw *j, const struct rows *rows, int i)
 {
@@ -305,6 +318,7 @@ rows_members(struct jw *j, const struct rows *rows, int i)
         case K_TIME: jw_time(j, c->key, value); break;
         case K_RUPEES: jw_rupees(j, c->key, strtoll(value, NULL, 10)); break;
         case K_SEALED: whole &= write_sealed(j, c, value, len); break;
+        case K_THUMBNAIL: write_thumbnail(j, c, value); break;
         case K_STRING: case K_SILENT: jw_strn(j, c->key, value, len); break;
         }
     }

@@ -16,6 +16,7 @@
  * Column names say how rows_json writes a column where its type does not:
  *   "askingPrice:rupees"                 bigint paise as a JSON number of rupees
  *   "imei1:sealed(listings.imei1)"       row uuid || sealed::text, opened; or plain text that is masked already
+ *   "thumbnail:thumbnail"                a listing's id as the signed URL of its first photo in small
  *   "pickupAddress.city"                 consecutive columns with one prefix make a nested object
  *   "_photoCount"                        not written: for the program only
  * timestamptz becomes ISO 8601, json and jsonb are copied, numbers and booleans bare, the rest strings. */

@@ -137,7 +137,7 @@ parse_json(struct req *r)
     bool whole = e == json_tokener_success && end >= len;
     if (!whole || !json_object_is_type(o, json_type_object)) {
         json_object_put(o);
-        req_leave(r, fail(r, ERR_MALFORMED_JSON));
+        req_leave(r, whole ? fail_field(r, "body", "must be a JSON object") : fail(r, ERR_MALFORMED_JSON));
     }
     in->json = o;
 }

@@ -16,5 +16,6 @@ lib_libselliko_a_SOURCES += lib/metrics.c lib/metrics.h
 lib_libselliko_a_SOURCES += lib/jw.c lib/jw.h
 lib_libselliko_a_SOURCES += lib/columns.h
 lib_libselliko_a_SOURCES += lib/errors.h
+lib_libselliko_a_SOURCES += lib/shape.c lib/shape.h
 lib_libselliko_a_SOURCES += lib/db.c lib/dbreq.c lib/db.h lib/db_inside.h
 lib_libselliko_a_SOURCES += lib/app.c lib/input.c lib/reply.c lib/app.h lib/req.h lib/req_inside.h

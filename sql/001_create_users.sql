@@ -83,7 +83,8 @@ CREATE TABLE idempotency_keys (
 
 -- Every admin action and every sign-in, written in its own transaction.
 CREATE TABLE audit_log (
-    id         bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    seq        bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,   -- the order of writing
+    id         uuid        NOT NULL DEFAULT gen_random_uuid(),
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     actor_id   uuid        REFERENCES users ON DELETE SET NULL,
     action     text        NOT NULL,

@@ -10,8 +10,8 @@ CREATE INDEX otps_open_by_phone ON otps (phone_hash) WHERE used_at IS NULL AND v
 CREATE INDEX otps_by_end ON otps (expires_at);
 CREATE INDEX rate_limits_by_reset ON rate_limits (resets_at);
 CREATE INDEX idempotency_keys_by_age ON idempotency_keys (created_at);
-CREATE INDEX audit_log_by_actor ON audit_log (actor_id, id DESC);
-CREATE INDEX audit_log_by_action ON audit_log (action, id DESC);
+CREATE INDEX audit_log_by_actor ON audit_log (actor_id, seq DESC);
+CREATE INDEX audit_log_by_action ON audit_log (action, seq DESC);
 
 CREATE INDEX listings_by_client ON listings (client_id, submitted_at DESC, id DESC);
 CREATE INDEX listings_by_status ON listings (status, submitted_at DESC, id DESC);

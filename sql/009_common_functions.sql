@@ -11,6 +11,11 @@ CREATE FUNCTION rupees(paise bigint) RETURNS numeric LANGUAGE sql IMMUTABLE PARA
     SELECT trim_scale(paise / 100.0)
 $$;
 
+-- A time as the API writes it: 2026-11-22T10:11:12.345Z
+CREATE FUNCTION iso_time(t timestamptz) RETURNS text LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT to_char(t AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
+$$;
+
 -- The fee or commission on a price, half-up to the paisa.
 CREATE FUNCTION share_of(paise bigint, percent numeric) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT round(paise * percent / 100)::bigint

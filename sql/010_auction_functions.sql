@@ -35,7 +35,8 @@ BEGIN
         VALUES (made, l.id, l.highest_bid_id, l.client_id, l.highest_vendor, l.highest_amount,
                 p_rules.commission_percent, share_of(l.highest_amount, p_rules.commission_percent),
                 share_of(l.highest_amount, p_rules.fee_percent));
-    INSERT INTO order_history (order_id, status) VALUES (made, 'pending_pickup');
+    INSERT INTO order_history (order_id, status, updated_by)   -- an instant win is the vendor's doing
+        VALUES (made, 'pending_pickup', (SELECT vendor_id FROM bids WHERE id = l.highest_bid_id AND is_instant_win));
     price := money_text(l.highest_amount);
     details := jsonb_build_object('listingId', l.id, 'orderId', made, 'amount', rupees(l.highest_amount));
 
@@ -95,8 +96,7 @@ BEGIN
         LOOP
             PERFORM notify_user(who, 'auction_ending', 'high', 'Auction ending soon',
                 'The auction of the ' || l.device || ' ends soon.',
-                jsonb_build_object('listingId', l.id, 'auctionEndTime',
-                    to_char(l.auction_end AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')));
+                jsonb_build_object('listingId', l.id, 'auctionEndTime', iso_time(l.auction_end)));
         END LOOP;
         done := done + 1;
     END LOOP;

@@ -1,0 +1,85 @@
+/* shape -- see shape.h.  The columns are written by rows_members; here is what no column holds: the
+ * signed URLs of a listing's files. */
+#include "shape.h"
+
+#include "config.h"
+#include "fileurl.h"
+#include "jw.h"
+
+/* Where file URLs begin: the CDN that stands before this service, or the service itself. */
+static const char *
+base(void)
+{
+    const struct config *c = config();
+    return c->s3_cdn_url != NULL ? c->s3_cdn_url : c->api_base_url;
+}
+
+static void
+write_url(char out[SHAPE_URL_MAX], const char *folder, const char *name, const char *query)
+{
+    snprintf(out, SHAPE_URL_MAX, "%s/files/%s/%s%s", base(), folder, name, query);
+}
+
+void
+shape_url(const char *folder, const char *name, int64_t now, char out[SHAPE_URL_MAX])
+{
+    char query[FILEURL_QUERY_SIZE];
+    (void)fileurl_query(folder, now, query);
+    write_url(out, folder, name, query);
+}
+
+static void
+photo_url(struct jw *j, const char *key, const char *folder, int n, const char *suffix, const char *query)
+{
+    char name[32], url[SHAPE_URL_MAX];
+    snprintf(name, sizeof name, "photo%d%s", n, suffix);
+    write_url(url, folder, name, query);
+    jw_str(j, key, url);
+}
+
+void
+shape_listing(struct jw *j, const struct rows *rows, int i, enum shape shape, int64_t now)
+{
+    (void)rows_members(j, rows, i);
+    const char *id = rows_text(rows, i, "id");
+    int photos = (int)rows_int(rows, i, "_photo_count");
+    const char *bill = rows_text(rows, i, "_bill_ext");
+    char folder[FILEURL_FOLDER_MAX], query[FILEURL_QUERY_SIZE], url[SHAPE_URL_MAX];
+
+    snprintf(folder, sizeof folder, "listings/%s/device", id);
+    (void)fileurl_query(folder, now, query);
+    jw_array(j, "devicePhotos");
+    for (int n = 1; n <= photos; n++)
+        photo_url(j, NULL, folder, n, "_full.jpg", query);
+    jw_end(j);
+    photo_url(j, "thumbnail", folder, 1, "_thumb.jpg", query);
+    if (shape == SHAPE_ALONE) {
+        jw_array(j, "photos");
+        for (int n = 1; n <= photos; n++) {
+            jw_object(j, NULL);
+            photo_url(j, "thumb", folder, n, "_thumb.jpg", query);
+            photo_url(j, "medium", folder, n, "_medium.jpg", query);
+            photo_url(j, "full", folder, n, "_full.jpg", query);
+            photo_url(j, "webp", folder, n, ".webp", query);
+            jw_end(j);
+        }
+        jw_end(j);
+    }
+    if (bill != NULL) {
+        char name[16];
+        snprintf(name, sizeof name, "bill.%s", bill);
+        snprintf(folder, sizeof folder, "listings/%s/bill", id);
+        shape_url(folder, name, now, url);
+        jw_str(j, "billPhoto", url);
+    } else {
+        jw_null(j, "billPhoto");
+    }
+}
+
+void
+shape_listing_object(struct jw *j, const char *key, const struct rows *rows, int i, enum shape shape, int64_t now)
+{
+    jw_object(j, key);
+    shape_listing(j, rows, i, shape, now);
+    jw_end(j);
+}

@@ -1,0 +1,110 @@
+/* shape -- the interface's types, as columns of a statement and as JSON: one place for each, so that a
+ * listing looks the same wherever it is met.
+ *
+ * A macro gives the columns of a type for a statement's select list (db.h says how their names become
+ * JSON).  What one may see is decided by the statement itself: FULL is an SQL expression, true for those who may see a listing
+ * whole; SHAPE_SEES_ALL is the usual one, with the viewer's id (or null) as $1.  The role comes from
+ * the table, so that no round trip is spent on asking it first. */
+#ifndef SELLIKO_SHAPE_H
+#define SELLIKO_SHAPE_H
+
+#include "db.h"
+
+#include <stdint.h>
+
+/* ---- users (u) ---- */
+
+#define USER_COLUMNS \
+    "u.id, u.id || u.phone_sealed::text AS \"phone:sealed(users.phone)\", u.name, u.role," \
+    " u.is_active AS \"isActive\", u.created_at AS \"createdAt\"," \
+    " coalesce(u.last_login, u.created_at) AS \"lastLogin\", u.metadata"
+
+/* ---- listings (l) ---- */
+
+/* An admin, asked once a statement. */
+#define SHAPE_IS_ADMIN "(SELECT x.role = 'ADMIN' FROM users x WHERE x.id = $1::uuid) IS TRUE"
+
+/* The owner, an admin, or the agent of the listing's order. */
+#define SHAPE_SEES_ALL \
+    "(l.client_id = $1::uuid OR " SHAPE_IS_ADMIN \
+    " OR (l.status = 'sold' AND $1 IS NOT NULL AND EXISTS (SELECT FROM orders o WHERE o.listing_id = l.id AND o.agent_id = $1::uuid)))"
+
+/* Whether one may know of it at all. */
+#define SHAPE_MAY_SEE \
+    "(l.status IN ('live', 'sold', 'expired') OR l.client_id = $1::uuid OR " SHAPE_IS_ADMIN ")"
+
+#define LISTING_COLUMNS(FULL) \
+    "l.id, l.client_id AS \"clientId\", l.brand, l.model, l.storage, l.color, l.condition," \
+    " CASE WHEN " FULL " THEN l.id || l.imei1_sealed::text ELSE '***********' || l.imei1_last4 END" \
+    "   AS \"imei1:sealed(listings.imei1)\"," \
+    " CASE WHEN " FULL " THEN l.id || l.imei2_sealed::text ELSE '***********' || l.imei2_last4 END" \
+    "   AS \"imei2:sealed(listings.imei2)\"," \
+    " l.battery_health AS \"batteryHealth\", l.asking_price AS \"askingPrice:rupees\", l.description," \
+    " l.has_warranty AS \"hasWarranty\", l.warranty_type AS \"warrantyType\"," \
+    " l.warranty_expiry AS \"warrantyExpiry\"," \
+    " CASE WHEN " FULL " THEN l.id || l.street_sealed::text ELSE '' END" \
+    "   AS \"pickupAddress.streetAddress:sealed(listings.street)\"," \
+    " l.city AS \"pickupAddress.city\", l.state AS \"pickupAddress.state\"," \
+    " l.pincode AS \"pickupAddress.pincode\"," \
+    " CASE WHEN " FULL " THEN l.id || l.landmark_sealed::text ELSE '' END" \
+    "   AS \"pickupAddress.landmark:sealed(listings.landmark)\"," \
+    " l.pickup_time AS \"pickupTime\", l.status, l.submitted_at AS \"submittedAt\"," \
+    " l.approved_at AS \"approvedAt\", l.approved_by AS \"approvedBy\"," \
+    " l.rejection_reason AS \"rejectionReason\", l.auction_end AS \"auctionEndTime\"," \
+    " coalesce((SELECT v.views FROM listing_views v WHERE v.listing_id = l.id), 0) AS \"views\"," \
+    " CASE WHEN " FULL " THEN (SELECT coalesce(jsonb_agg(w.user_id ORDER BY w.created_at), '[]')" \
+    "   FROM watchers w WHERE w.listing_id = l.id) ELSE '[]' END AS \"watchers\"," \
+    " (SELECT count(*) FROM watchers w WHERE w.listing_id = l.id) AS \"watcherCount\"," \
+    " CASE WHEN " FULL " THEN l.metadata ELSE l.metadata - '{contactName,imeiChecksumValid}'::text[] END AS metadata," \
+    " l.photo_count AS \"_photo_count\", CASE WHEN " FULL " THEN l.bill_ext END AS \"_bill_ext\""
+
+/* What a listing of another's answer is told by: id, name, price, state, picture. */
+#define LISTING_SUMMARY_COLUMNS \
+    "l.id AS \"listing.id\", l.brand AS \"listing.brand\", l.model AS \"listing.model\"," \
+    " l.storage AS \"listing.storage\", l.color AS \"listing.color\", l.condition AS \"listing.condition\"," \
+    " l.asking_price AS \"listing.askingPrice:rupees\", l.status AS \"listing.status\"," \
+    " l.auction_end AS \"listing.auctionEndTime\", l.id AS \"listing.thumbnail:thumbnail\""
+
+enum shape { SHAPE_LISTED, SHAPE_ALONE };   /* ALONE: with all photos in all sizes */
+
+/* Row I (LISTING_COLUMNS, and whatever else was selected) as members of J's open object, URLs signed
+ * at NOW (Unix seconds). */
+void shape_listing(struct jw *j, const struct rows *rows, int i, enum shape shape, int64_t now);
+
+/* The same as an object KEY. */
+void shape_listing_object(struct jw *j, const char *key, const struct rows *rows, int i, enum shape shape, int64_t now);
+
+/* The signed URL of the file NAME in FOLDER ("listings/{id}/device"), in room for SHAPE_URL_MAX bytes. */
+#define SHAPE_URL_MAX 1024
+void shape_url(const char *folder, const char *name, int64_t now, char out[SHAPE_URL_MAX]);
+
+/* ---- bids (b, of listing l) ---- */
+
+/* OWN: who sees the real bidder (an SQL expression); to the others he is an alias of this listing. */
+#define BID_COLUMNS(OWN) \
+    "b.id, b.listing_id AS \"listingId\"," \
+    " CASE WHEN " OWN " THEN b.vendor_id::text ELSE 'Selliko Bid #' || b.alias END AS \"vendorId\"," \
+    " b.amount AS \"amount:rupees\", b.is_instant_win AS \"isInstantWin\"," \
+    " (l.highest_bid_id = b.id) IS TRUE AS \"isWinning\", b.placed_at AS \"timestamp\", b.metadata"
+
+/* ---- orders (o) ---- */
+
+#define ORDER_COLUMNS \
+    "o.id, o.listing_id AS \"listingId\", o.client_id AS \"clientId\", o.vendor_id AS \"vendorId\"," \
+    " o.agent_id AS \"agentId\", o.final_price AS \"finalPrice:rupees\", o.commission_rate AS \"commissionRate\"," \
+    " o.agent_commission AS \"agentCommission:rupees\", o.platform_fee AS \"platformFee:rupees\", o.status," \
+    " (SELECT jsonb_agg(jsonb_build_object('status', h.status, 'timestamp', iso_time(h.created_at)," \
+    "     'updatedBy', coalesce(h.updated_by::text, 'system'), 'notes', h.notes, 'location', h.location)" \
+    "     ORDER BY h.id) FROM order_history h WHERE h.order_id = o.id) AS \"statusHistory\"," \
+    " o.created_at AS \"createdAt\", o.pickup_scheduled_at AS \"pickupScheduledAt\"," \
+    " o.picked_up_at AS \"pickedUpAt\", o.delivered_at AS \"deliveredAt\", o.completed_at AS \"completedAt\"," \
+    " o.rating, o.rating_comment AS \"ratingComment\", o.metadata"
+
+/* ---- notifications (n) ---- */
+
+#define NOTIFICATION_COLUMNS \
+    "n.id, n.user_id AS \"userId\", n.type, n.priority, n.title, n.message, n.data, n.is_read AS \"isRead\"," \
+    " n.sent_via_whatsapp AS \"sentViaWhatsApp\", n.whatsapp_message_id AS \"whatsappMessageId\"," \
+    " n.created_at AS \"createdAt\", n.read_at AS \"readAt\""
+
+#endif
