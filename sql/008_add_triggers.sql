@@ -47,10 +47,10 @@ CREATE TRIGGER audit_log_is_final BEFORE UPDATE OF created_at, action, target, d
 -- A pending or live listing claims its IMEIs; when it ends they are free again.
 CREATE FUNCTION claim_imeis() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO listing_imeis (imei_hash, listing_id) VALUES (new.imei1_hash, new.id);
-    IF new.imei2_hash IS NOT NULL THEN
-        INSERT INTO listing_imeis (imei_hash, listing_id) VALUES (new.imei2_hash, new.id);
-    END IF;
+    -- In one order for everybody: two listings with the same two numbers crosswise, sent at once, would
+    -- wait for each other, and one sender hear of a deadlock instead of a duplicate.
+    INSERT INTO listing_imeis (imei_hash, listing_id)
+        SELECT h, new.id FROM unnest(ARRAY[new.imei1_hash, new.imei2_hash]) h WHERE h IS NOT NULL ORDER BY h;
     INSERT INTO listing_views (listing_id) VALUES (new.id);
     RETURN NULL;
 END $$;

@@ -51,8 +51,11 @@ CREATE FUNCTION rate_hit(p_key text, p_max int, p_window int, OUT hits int, OUT 
     INSERT INTO rate_limits AS r (key, hits, resets_at)
         VALUES (p_key, 1, clock_timestamp() + make_interval(secs => p_window))
         ON CONFLICT (key) DO UPDATE SET
-            hits = CASE WHEN r.resets_at <= clock_timestamp() THEN 1 ELSE least(r.hits + 1, p_max + 1) END,
-            resets_at = CASE WHEN r.resets_at <= clock_timestamp() THEN excluded.resets_at ELSE r.resets_at END
+            -- (excluded's end tells one and the same "now" to both)
+            hits = CASE WHEN r.resets_at <= excluded.resets_at - make_interval(secs => p_window) THEN 1
+                        ELSE least(r.hits + 1, p_max + 1) END,
+            resets_at = CASE WHEN r.resets_at <= excluded.resets_at - make_interval(secs => p_window) THEN excluded.resets_at
+                             ELSE r.resets_at END
         RETURNING r.hits, greatest(1, ceil(extract(epoch FROM r.resets_at - clock_timestamp())))::int
 $$;
 
