@@ -1,5 +1,8 @@
 # tests/ -- what `make check` runs: the unit tests (cmocka), and each fuzzer over its corpus.
 
+# What the API tests take from npm.
+EXTRA_DIST += tests/package.json tests/package-lock.json tests/.npmrc
+
 UNIT_TESTS =
 UNIT_TESTS += tests/unit/test_multipart
 
