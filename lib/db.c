@@ -14,7 +14,7 @@
 #include "shape.h"
 
 #include <errno.h>
-#include <poll.h>
+#include <pthread.h>
 #include <sys/socket.h>
 
 /* How a column is written to JSON, from its name and type; see db.h. */
@@ -141,7 +141,8 @@ db_connect(struct db *db)
     const char *keys[] = { "dbname", "application_name", "fallback_application_name", "connect_timeout",
                            "options", "client_encoding", NULL };
     const char *values[] = { where.url, NULL, where.application, "3",
-                             "-c TimeZone=UTC -c DateStyle=ISO -c extra_float_digits=1 -c IntervalStyle=postgres",
+                             "-c TimeZone=UTC -c DateStyle=ISO -c extra_float_digits=1 -c IntervalStyle=postgres "
+                             "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c jit=off",
                              "UTF8", NULL };
     PGconn *conn = PQconnectdbParams(keys, values, 1);
     if (conn == NULL || PQstatus(conn) != CONNECTION_OK) {
@@ -355,10 +356,69 @@ statement_id(struct sql *sql)
     return id;
 }
 
+/* TEXT without the optional conditions whose parameters are not GIVEN.  Those parameters must still be
+ * mentioned, or PostgreSQL would not know their type. */
+static char *
+variant_text(const char *text, unsigned given)
+{
+    size_t cap = 2 * strlen(text) + 1, len = 0;
+    char *out = malloc(cap);
+    if (out == NULL)
+        abort();
+    while (*text != '\0') {
+        if (strncmp(text, "{?", 2) != 0) {
+            out[len++] = *text++;
+            continue;
+        }
+        char *body;
+        unsigned long n = strtoul(text + 2, &body, 10);
+        const char *end = strstr(body, "?}");
+        if ((given & 1u << n) != 0) {
+            memcpy(out + len, body, (size_t)(end - body));
+            len += (size_t)(end - body);
+        } else {
+            len += (size_t)snprintf(out + len, cap - len, " AND $%lu::text IS NULL", n);
+        }
+        text = end + 2;
+    }
+    out[len] = '\0';
+    return out;
+}
+
+/* The statement to send for these parameters: SQL itself, or its variant. */
+static struct sql *
+variant_of(struct sql *sql, const char *const *param, int n)
+{
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    if (strstr(sql->text, "{?") == NULL)
+        return sql;
+    unsigned given = 0;
+    for (int i = 0; i < n; i++)
+        if (param[i] != NULL)
+            given |= 2u << i;
+    for (struct sql *v = __atomic_load_n(&sql->variants, __ATOMIC_ACQUIRE); v != NULL; v = v->next)
+        if (v->given == given)
+            return v;
+    pthread_mutex_lock(&lock);
+    struct sql *v = sql->variants;
+    while (v != NULL && v->given != given)
+        v = v->next;
+    if (v == NULL) {
+        v = calloc(1, sizeof *v);
+        if (v == NULL)
+            abort();
+        *v = (struct sql){ .name = sql->name, .text = variant_text(sql->text, given), .given = given, .next = sql->variants };
+        __atomic_store_n(&sql->variants, v, __ATOMIC_RELEASE);
+    }
+    pthread_mutex_unlock(&lock);
+    return v;
+}
+
 /* Send one statement, preparing it on the way when this connection has not seen it. */
 static bool
 send_statement(struct db *db, struct db_call *call)
 {
+    call->sql = variant_of(call->sql, call->param, call->n);
     int id = statement_id(call->sql);
     char name[80];
     snprintf(name, sizeof name, "%s_%d", call->sql->name, id);

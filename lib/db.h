@@ -10,7 +10,12 @@
  *
  *   SQL(place, "SELECT * FROM place_bid($1, $2, $3)");
  *
- * and prepared on its first use on a connection.  Parameters are text, in PostgreSQL's input syntax,
+ * A condition that stands only when its parameter is given is written {?2 AND b.vendor_id = $2 ?}: each
+ * set of given parameters is then a prepared statement of its own with a plan of its own, where
+ * ($2 IS NULL OR …) would keep every index away.  Such a parameter is used in its braces only.
+ *
+ * A statement is prepared on its first use on a connection, planned once, and may not scan a table
+ * from end to end (enable_seqscan is off on all our connections): give it an index.  Parameters are text, in PostgreSQL's input syntax,
  * NULL for null.  Results are text; columns are asked for by name or mapped to JSON whole (rows_json).
  *
  * Column names say how rows_json writes a column where its type does not:
@@ -35,7 +40,11 @@ struct req;
 struct sql {
     const char *name;
     const char *text;
-    int id;   /* given on first use; 0 until then */
+    /* the rest is db's own */
+    int id;                  /* given on first use; 0 until then */
+    unsigned given;          /* of a variant: which parameters were not null */
+    struct sql *variants;    /* made on first use, never freed */
+    struct sql *next;
 };
 #define SQL(name_, text_) static struct sql name_ = { .name = #name_, .text = (text_) }
 

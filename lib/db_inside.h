@@ -7,7 +7,7 @@
 #include <libpq-fe.h>
 #include <stdatomic.h>
 
-enum { DB_MAX_STATEMENTS = 256 };
+enum { DB_MAX_STATEMENTS = 1024 };
 
 struct db {
     PGconn *conn;

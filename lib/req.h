@@ -151,6 +151,10 @@ void req_form_field(struct req *r, const char *name, const char *value, size_t l
 const char *p_int(struct req *r, int64_t n);
 const char *p_bool(bool b);
 
+/* "" as null, for text that may be left out; and what stands in a key or message for null. */
+static inline const char *or_null(const char *s) { return s != NULL && *s != '\0' ? s : NULL; }
+static inline const char *or_dash(const char *s) { return s != NULL ? s : "-"; }
+
 /* ---- answering ---- */
 
 /* Made by the functions below only, so that the compiler proves that every path answers. */

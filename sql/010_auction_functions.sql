@@ -109,7 +109,7 @@ END $$;
 -- to be asked anew).  hits and reset_s are the rate limit's; request_id that of a replayed answer.
 CREATE TYPE bid_answer AS (
     n int, code text, bid_id uuid, listing_id uuid, vendor_id uuid, amount bigint, is_instant_win boolean,
-    placed_at timestamptz, order_id uuid, minimum_bid bigint, hits int, reset_s int, request_id text,
+    is_winning boolean, placed_at timestamptz, order_id uuid, minimum_bid bigint, hits int, reset_s int, request_id text,
     stored_status int, stored bytea);
 
 -- Place all the bids that are waiting at one moment, in the order given, in one transaction: an array
@@ -368,6 +368,7 @@ BEGIN
                 b := bid_at[i];
                 a.bid_id := b_id[b];
                 a.is_instant_win := b_instant[b];
+                a.is_winning := l_bid[array_position(l_id, p_listing[i])] = b_id[b];   -- or topped within this batch
                 a.placed_at := b_at[b];
                 IF b_instant[b] THEN
                     a.order_id := l_order[array_position(l_id, p_listing[i])];

@@ -1,0 +1,213 @@
+/* bids -- what vendors offer on live auctions, and the marketplace in which they look for them.
+ *
+ * Two vendors may press the button in the same millisecond.  place_bids() in SQL locks the listing's
+ * row before it judges, so the second one is told that the price moved, never that he had won; and
+ * because a commit costs far more than a bid, the bids that are waiting at one moment go into one
+ * transaction (batch.h).  The price of that: a batch that fails as a whole is tried again bid by bid.
+ *
+ * An amount that reaches the asking price wins at once: bid, sale, order and messages are one
+ * transaction.  Amounts are paise; the auction's end is judged by the database's clock alone. */
+#include "app.h"
+
+#include "batch.h"
+#include "config.h"
+#include "crypto.h"
+#include "metrics.h"
+#include "money.h"
+#include "shape.h"
+#include "totals.h"
+
+#define ROUTES(X) \
+    X(POST, "/bids",        place_bid,   VENDOR, TAKES_KEY) \
+    X(GET,  "/bids",        list_bids,   CLIENT | VENDOR | ADMIN, 0) \
+    X(GET,  "/marketplace", marketplace, ANYONE, CACHEABLE)
+ROUTES(ROUTE_PROTOTYPE)
+
+/* The accepted bid as its vendor sees it.  It is rendered from the row that place_bids gave, which is
+ * also what an idempotency key keeps, so that a replayed answer is the first one to the letter. */
+static reply
+tell_accepted(struct req *r, const struct batch_bid *b)
+{
+    struct jw *j = answer(r);
+    bool instant = rows_bool(b->rows, b->row, "isInstantWin");
+    bool winning = rows_bool(b->rows, b->row, "isWinning");
+    jw_object(j, "bid");
+    (void)rows_members(j, b->rows, b->row);
+    jw_object(j, "metadata");
+    jw_end(j);
+    jw_end(j);
+    jw_bool(j, "isInstantWin", instant);
+    jw_str(j, "orderId", rows_text(b->rows, b->row, "_order_id"));
+    jw_str(j, "message", instant ? "You won: the phone is yours at your price."
+                         : winning ? "Your bid is the highest."
+                                   : "Your bid was accepted, but another one has topped it already.");
+    return created(r);
+}
+
+static reply
+tell_too_low(struct req *r, const struct batch_bid *b)
+{
+    int64_t minimum = rows_int(b->rows, b->row, "_minimum_bid");
+    char people[MONEY_PEOPLE_SIZE];
+    (void)money_people(minimum, people);
+    jw_rupees(error_extra(r), "minimumBid", minimum);
+    return failf(r, ERR_BID_TOO_LOW, "The bid is too low: it must be at least %s.", people);
+}
+
+/* POST /bids {listingId, amount} -> the bid.  not_found, auction_ended, bid_too_low, rate_limited. */
+static reply
+place_bid(struct req *r)
+{
+    const char *listing = body_uuid(r, "listingId");
+    int64_t paise = body_rupees(r, "amount", PRICE_MIN_PAISE, PRICE_MAX_PAISE);
+    if (bad_input(r))
+        return refuse_input(r);
+
+    struct batch_bid b = { .listing = listing, .paise = paise };
+    if (r->idempotency_key != NULL) {
+        /* What the request means, not how it was spelled. */
+        uint8_t hash[32];
+        char hex[65];
+        const char *meaning = arena_printf(r->arena, "%s %lld", listing, (long long)paise);
+        crypto_sha256(meaning, strlen(meaning), hash);
+        (void)crypto_hex(hex, hash, sizeof hash);
+        b.body_hash = arena_printf(r->arena, "\\x%s", hex);
+    }
+    batch_place(r, &b);
+    rate_headers(r, "bids", (int)rows_int(b.rows, b.row, "_hits"), (int)rows_int(b.rows, b.row, "_reset_s"));
+    const char *first = rows_text(b.rows, b.row, "_request_id");
+    if (first != NULL)
+        r->id = first;   /* a replayed answer carries the request id of the first one */
+
+    const char *code = rows_text(b.rows, b.row, "_code");
+    if (strcmp(code, "accepted") == 0) {
+        metrics_add(METRICS_BIDS_PLACED, 1);
+        return tell_accepted(r, &b);
+    }
+    if (strcmp(code, "bid_too_low") == 0)
+        return tell_too_low(r, &b);
+    if (strcmp(code, "auction_ended") == 0)
+        return fail(r, ERR_AUCTION_ENDED);
+    if (strcmp(code, "not_found") == 0)
+        return failf(r, ERR_NOT_FOUND, "There is no such listing.");
+    if (strcmp(code, "rate_limited") == 0)
+        return refuse_rate(r);
+    if (strcmp(code, "idempotency_key_reused") == 0)
+        return fail(r, ERR_IDEMPOTENCY_KEY_REUSED);
+    if (strcmp(code, "unauthenticated") == 0)
+        return failf(r, ERR_UNAUTHENTICATED, "The session has ended. Please sign in.");
+    if (strcmp(code, "account_disabled") == 0)
+        return fail(r, ERR_ACCOUNT_DISABLED);
+    if (strcmp(code, "forbidden") == 0)
+        return fail(r, ERR_FORBIDDEN);
+    give_up(r, ERR_INTERNAL);
+}
+
+/* ---- looking ---- */
+
+#define BID_STATUS \
+    "CASE WHEN l.status = 'live' THEN 'active' WHEN l.status = 'sold' AND l.highest_bid_id = b.id THEN 'won' ELSE 'lost' END"
+#define BIDS_FROM \
+    "  FROM bids b JOIN listings l ON l.id = b.listing_id WHERE true" \
+    " {?2 AND b.vendor_id = $2::uuid ?} {?3 AND l.client_id = $3::uuid ?} {?4 AND b.listing_id = $4::uuid ?}" \
+    " {?5 AND $5 = " BID_STATUS " ?}"
+
+SQL(bids_page,
+    "SELECT " BID_COLUMNS("b.vendor_id = $1::uuid OR " SHAPE_IS_ADMIN) ", " BID_STATUS " AS status,"
+    LISTING_SUMMARY_COLUMNS BIDS_FROM " ORDER BY b.placed_at DESC, b.id DESC LIMIT $6 OFFSET $7");
+SQL(bids_total, "SELECT count(*) " BIDS_FROM " AND ($1::uuid IS NULL OR true)");
+
+/* GET /bids ?vendorId&clientId&listingId&status: a vendor's own, those on a client's listings, all to
+ * an admin.  Naming somebody else is forbidden. */
+static reply
+list_bids(struct req *r)
+{
+    const char *vendor = query_has(r, "vendorId") ? query_uuid(r, "vendorId") : NULL;
+    const char *client = query_has(r, "clientId") ? query_uuid(r, "clientId") : NULL;
+    const char *listing = query_has(r, "listingId") ? query_uuid(r, "listingId") : NULL;
+    const char *status = query_has(r, "status") ? query_choice(r, "status", "active|won|lost") : NULL;
+    struct page page = in_page(r);
+    if (bad_input(r))
+        return refuse_input(r);
+
+    const struct user *me = req_user(r);
+    if (me->role == ROLE_VENDOR) {
+        if ((vendor != NULL && strcmp(vendor, me->id) != 0) || client != NULL)
+            return fail(r, ERR_FORBIDDEN);
+        vendor = me->id;
+    } else if (me->role == ROLE_CLIENT) {
+        if ((client != NULL && strcmp(client, me->id) != 0) || vendor != NULL)
+            return fail(r, ERR_FORBIDDEN);
+        client = me->id;
+    }
+    const struct rows *rows = db_rows(r, bids_page, me->id, vendor, client, listing, status,
+                                      page.limit_text, page.offset_text);
+    rows_json(answer(r), "bids", rows);
+    const char *key = arena_printf(r->arena, "bids %s %s %s %s", or_dash(vendor), or_dash(client), or_dash(listing), or_dash(status));
+    answer_pagination(r, &page, totals(r, &page, rows->n, key, bids_total, me->id, vendor, client, listing, status));
+    return ok(r);
+}
+
+/* ---- the marketplace ---- */
+
+/* A statement for each order, and by its braces one for each set of filters, so that each has a plan
+ * that walks the index of its order (or of its brand) and ends after a page. */
+#define MARKET_FROM \
+    "  FROM listings l WHERE l.status = 'live' AND l.auction_end > now()" \
+    " {?2 AND l.words @@ search_words($2) ?} {?3 AND l.brand_key = lower($3) ?} {?4 AND l.condition = $4 ?}" \
+    " {?5 AND l.asking_price >= $5::bigint ?} {?6 AND l.asking_price <= $6::bigint ?}"
+#define MARKET_PAGE(order) \
+    "SELECT " LISTING_COLUMNS("(l.client_id = $1::uuid OR " SHAPE_IS_ADMIN ")") "," \
+    "       l.highest_amount AS \"currentBid:rupees\", l.bid_count AS \"totalBids\"," \
+    "       ceil(extract(epoch FROM l.auction_end - now()) / 60)::int AS \"timeLeft\"" \
+    MARKET_FROM " ORDER BY " order " LIMIT $7 OFFSET $8"
+
+SQL(market_newest, MARKET_PAGE("l.approved_at DESC, l.id DESC"));
+SQL(market_ending, MARKET_PAGE("l.auction_end, l.id"));
+SQL(market_lowest, MARKET_PAGE("l.asking_price, l.id"));
+SQL(market_highest, MARKET_PAGE("l.asking_price DESC, l.id DESC"));
+SQL(market_total, "SELECT count(*) " MARKET_FROM " AND ($1::uuid IS NULL OR true)");
+
+static struct sql *
+market_in_order(const char *by)
+{
+    return strcmp(by, "ending-soon") == 0   ? &market_ending
+         : strcmp(by, "lowest-price") == 0  ? &market_lowest
+         : strcmp(by, "highest-price") == 0 ? &market_highest
+                                            : &market_newest;
+}
+
+/* GET /marketplace ?search&brand&condition&minPrice&maxPrice&sortBy: live and not ended only. */
+static reply
+marketplace(struct req *r)
+{
+    const char *search = or_null(query_text(r, "search", 0, 200));
+    const char *brand = or_null(query_text(r, "brand", 0, 100));
+    const char *condition = query_has(r, "condition") ? query_choice(r, "condition", "Excellent|Good|Fair|Poor") : NULL;
+    const char *min = query_has(r, "minPrice") ? p_int(r, query_rupees(r, "minPrice", 0, MONEY_MAX_PAISE)) : NULL;
+    const char *max = query_has(r, "maxPrice") ? p_int(r, query_rupees(r, "maxPrice", 0, MONEY_MAX_PAISE)) : NULL;
+    const char *sort = query_has(r, "sortBy")
+        ? query_choice(r, "sortBy", "newest|ending-soon|lowest-price|highest-price") : "newest";
+    struct page page = in_page(r);
+    if (bad_input(r))
+        return refuse_input(r);
+
+    const char *const param[] = { r->user.id, search, brand, condition, min, max, page.limit_text, page.offset_text };
+    const struct rows *rows = db_rows_(r, market_in_order(sort), param, 8);
+    struct jw *j = answer(r);
+    jw_array(j, "listings");
+    for (int i = 0; i < rows->n; i++)
+        shape_listing_object(j, NULL, rows, i, SHAPE_LISTED, req_now(r));
+    jw_end(j);
+    const char *key = arena_printf(r->arena, "market %s|%s|%s|%s|%s", or_dash(search), or_dash(brand), or_dash(condition), or_dash(min), or_dash(max));
+    answer_pagination(r, &page, totals_of(r, &page, rows->n, key, &market_total, param, 6));
+    return ok(r);
+}
+
+static void
+begin(void)
+{
+    batch_init(config()->batchers);
+}
+
+APP_INIT("bids", ROUTES, begin)
