@@ -2,3 +2,4 @@
 # from cgi-bin/NAME.c, and ./quickstart starts whatever is listed.
 cgi_PROGRAMS += cgi-bin/bids
 cgi_bin_bids_SOURCES = cgi-bin/bids.c cgi-bin/batch.c cgi-bin/batch.h
+cgi_PROGRAMS += cgi-bin/auth

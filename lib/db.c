@@ -153,8 +153,9 @@ db_connect(struct db *db)
     }
     PQsetNoticeReceiver(conn, db_ignore_notice, NULL);
     db->conn = conn;
-    if (crypto_keyring_newest(CRYPTO_SEAL) == 0)
-        (void)db_load_keys(db);
+    /* At each connection, so that a program whose connection is younger than a key knows that key:
+     * rotate-key counts on it. */
+    (void)db_load_keys(db);
     return true;
 }
 
@@ -255,6 +256,33 @@ rows_null(const struct rows *rows, int i, const char *name)
     return rows_text(rows, i, name) == NULL;
 }
 
+/* Open the sealed VALUE of FIELD into OUT (LEN + 1 bytes). */
+static bool
+open_sealed(const char *field, const char *value, size_t len, char *out, size_t *out_len)
+{
+    enum crypto_result result = crypto_unseal_text(out, out_len, field, value, len);
+    if (result == CRYPTO_NO_KEY) {   /* sealed under a key that came after our start */
+        struct db *db = db_open();
+        if (db_connect(db) && db_load_keys(db))
+            result = crypto_unseal_text(out, out_len, field, value, len);
+        db_close(db);
+    }
+    if (result != CRYPTO_OK)
+        log_error("a sealed value does not open", log_s("field", field));
+    return result == CRYPTO_OK;
+}
+
+const char *
+rows_sealed(struct arena *a, const struct rows *rows, int i, const char *name)
+{
+    int c = column_index(rows, name);
+    if (PQgetisnull(rows->res, i, c))
+        return NULL;
+    size_t len = (size_t)PQgetlength(rows->res, i, c);
+    char *out = arena_alloc(a, len + 1);
+    return open_sealed(rows->cols->col[c].field, PQgetvalue(rows->res, i, c), len, out, &len) ? out : NULL;
+}
+
 static bool
 write_sealed(struct jw *j, const struct column *c, const char *value, size_t len)
 {
@@ -263,22 +291,14 @@ write_sealed(struct jw *j, const struct column *c, const char *value, size_t len
     size_t plain_len;
     if (plain == NULL)
         abort();
-    enum crypto_result result = crypto_unseal_text(plain, &plain_len, c->field, value, len);
-    if (result == CRYPTO_NO_KEY) {   /* sealed under a key that came after our start */
-        struct db *db = db_open();
-        if (db_connect(db) && db_load_keys(db))
-            result = crypto_unseal_text(plain, &plain_len, c->field, value, len);
-        db_close(db);
-    }
-    if (result == CRYPTO_OK)
+    bool opened = open_sealed(c->field, value, len, plain, &plain_len);
+    if (opened)
         jw_strn(j, c->key, plain, plain_len);
     else
         jw_null(j, c->key);
     if (plain != small)
         free(plain);
-    if (result != CRYPTO_OK)
-        log_error("a sealed value does not open", log_s("field", c->field));
-    return result == CRYPTO_OK;
+    return opened;
 }
 
 /* A listing's id, as the signed URL of its first photo in small. */

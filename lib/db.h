@@ -61,6 +61,10 @@ int64_t rows_int(const struct rows *rows, int i, const char *name);   /* null is
 bool rows_bool(const struct rows *rows, int i, const char *name);     /* null is false */
 bool rows_null(const struct rows *rows, int i, const char *name);
 
+/* Row I's sealed column NAME ("phone:sealed(users.phone)" is called phone) in clear, in ARENA; NULL for
+ * null, and for a value that does not open (logged). */
+const char *rows_sealed(struct arena *a, const struct rows *rows, int i, const char *name);
+
 /* Write row I's columns as members into the open object of J.  False when a sealed value could not be
  * opened (logged): the value is written as null. */
 bool rows_members(struct jw *j, const struct rows *rows, int i);
@@ -110,6 +114,10 @@ int db_queue_(struct req *r, struct sql *sql, const char *const *param, int n);
 #define db_row(r, sql, ...) db_row_(r, &(sql), DB_PARAMS_(__VA_ARGS__), false)
 #define db_the_row(r, sql, ...) db_row_(r, &(sql), DB_PARAMS_(__VA_ARGS__), true)
 #define db_exec(r, sql, ...) ((void)db_rows_(r, &(sql), DB_PARAMS_(__VA_ARGS__)))
+
+/* Before crypto_… is used in a handler that has said no statement yet: in a process that has just
+ * started the keyring is still empty.  Costs nothing once it is there. */
+void db_need_keys(struct req *r);
 
 /* Send a statement together with the next one (a page and its count in one round trip); db_queued
  * gives its rows after that one has returned. */

@@ -1,6 +1,7 @@
 /* dbreq -- the upper layer of db.h: statements within a request, and the pool they borrow from. */
 #include "req_inside.h"
 
+#include "crypto.h"
 #include "log.h"
 
 #include <pthread.h>
@@ -119,6 +120,18 @@ flush(struct req *r)
     }
     for (int i = 0; i < in->n_queued; i++)
         in->queued[i].rows = calls[n - in->n_queued + i].rows;
+}
+
+void
+db_need_keys(struct req *r)
+{
+    if (crypto_keyring_newest(CRYPTO_HASH) != 0)
+        return;
+    struct db *db = db_open();   /* a fresh one: a kept connection may be older than the keys */
+    bool connected = db_connect(db);
+    db_close(db);
+    if (!connected || crypto_keyring_newest(CRYPTO_HASH) == 0)
+        give_up(r, ERR_UNAVAILABLE);
 }
 
 static int

@@ -103,7 +103,7 @@ refuse(struct req *r, enum error e, const char *sentence)
     }
     jw_str(j, "requestId", r->id);
     jw_end(j);
-    if (errors[e].status == 401 && (e == ERR_UNAUTHENTICATED || e == ERR_TOKEN_EXPIRED))
+    if (errors[e].status == 401 && e != ERR_SIGNATURE_INVALID)
         header(r, "WWW-Authenticate", e == ERR_TOKEN_EXPIRED
                ? "Bearer error=\"invalid_token\", error_description=\"The access token expired\"" : "Bearer");
     if (errors[e].status == 503)
