@@ -9,9 +9,9 @@
  * good once.  The races (two tries of one code, two refreshes with one token, logging out or being
  * disabled meanwhile) are held by row locks in sql/012_auth_functions.sql, where all is decided. */
 #include "app.h"
-#include "columns.h"
 #include "config.h"
 #include "crypto.h"
+#include "shape.h"
 #include "token.h"
 #include "valid.h"
 
@@ -123,7 +123,7 @@ answer_tokens(struct req *r, const struct rows *who, const char *phone, const ch
     jw_str(answer(r), "refreshToken", refresh_token);
 }
 
-SQL(judge_otp, "SELECT v.outcome AS \"_outcome\", " USER_COLUMNS("(v.account)")
+SQL(judge_otp, "SELECT v.outcome AS \"_outcome\", " USER_COLUMNS_OF("(v.account)", "", USER_PHONE("(v.account)"))
                " FROM verify_otp($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) v");
 
 /* POST /auth/verify-otp {phone, otp, otpId} -> the user and his tokens.  The first time makes him a
@@ -166,7 +166,7 @@ verify_otp(struct req *r)
     return ok(r);
 }
 
-SQL(rotate, "SELECT t.outcome AS \"_outcome\", t.session_id AS \"_session\", " USER_COLUMNS("(t.account)")
+SQL(rotate, "SELECT t.outcome AS \"_outcome\", t.session_id AS \"_session\", " USER_COLUMNS_OF("(t.account)", "", USER_PHONE("(t.account)"))
             " FROM use_refresh_token($1, $2, $3, $4, $5, $6, $7) t");
 
 /* POST /auth/refresh-token {refreshToken} -> a new pair.  refresh_token_invalid, refresh_token_reused
@@ -245,7 +245,7 @@ answer_me(struct req *r, const struct rows *me)
     return ok(r);
 }
 
-SQL(me, "SELECT " USER_COLUMNS("u") " FROM users u WHERE u.id = $1");
+SQL(me, "SELECT " USER_COLUMNS " FROM users u WHERE u.id = $1");
 
 /* GET /users/me -> the user. */
 static reply
@@ -255,7 +255,7 @@ show_me(struct req *r)
 }
 
 SQL(change, "UPDATE users u SET name = coalesce($2, u.name), metadata = coalesce($3::jsonb, u.metadata)"
-            " WHERE u.id = $1 RETURNING " USER_COLUMNS("u"));
+            " WHERE u.id = $1 RETURNING " USER_COLUMNS);
 
 /* PUT /users/me {name?, metadata?} -> the user.  What is left out stays; metadata is replaced whole. */
 static reply

@@ -14,10 +14,19 @@
 
 /* ---- users (u) ---- */
 
-#define USER_COLUMNS \
-    "u.id, u.id || u.phone_sealed::text AS \"phone:sealed(users.phone)\", u.name, u.role," \
-    " u.is_active AS \"isActive\", u.created_at AS \"createdAt\"," \
-    " coalesce(u.last_login, u.created_at) AS \"lastLogin\", u.metadata"
+/* lastLogin is always a time: before the first sign-in, when the account was made. */
+#define USER_COLUMNS USER_COLUMNS_OF("u", "", USER_PHONE("u"))
+
+/* The same of another alias, or of a composite "(x.account)"; PREFIX "vendor." makes a nested object;
+ * PHONE is one of the expressions below, or a CASE of them. */
+#define USER_COLUMNS_OF(U, PREFIX, PHONE) \
+    U ".id AS \"" PREFIX "id\", " PHONE " AS \"" PREFIX "phone:sealed(users.phone)\"," \
+    " " U ".name AS \"" PREFIX "name\", " U ".role AS \"" PREFIX "role\"," \
+    " " U ".is_active AS \"" PREFIX "isActive\", " U ".created_at AS \"" PREFIX "createdAt\"," \
+    " coalesce(" U ".last_login, " U ".created_at) AS \"" PREFIX "lastLogin\"," \
+    " " U ".metadata AS \"" PREFIX "metadata\""
+#define USER_PHONE(U) U ".id || " U ".phone_sealed::text"
+#define USER_PHONE_MASKED(U) "'+91******' || " U ".phone_last4"
 
 /* ---- listings (l) ---- */
 
