@@ -5,7 +5,6 @@ ctl_sellikoctl_SOURCES += ctl/pg.c
 ctl_sellikoctl_SOURCES += ctl/keys.c
 ctl_sellikoctl_SOURCES += ctl/migrate.c
 ctl_sellikoctl_SOURCES += ctl/users.c
-# ctl/ -- sellikoctl, the administrator's tool.
 
 # What keeps the programs of an instance running; quickstart starts it.
 dist_pkglibexec_SCRIPTS = ctl/selliko-supervise

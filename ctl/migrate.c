@@ -62,11 +62,14 @@ read_text(const char *dir, const char *name)
 }
 
 /* Where this program's migrations lie: beside the sources when it runs from the build tree (its folder
- * is called ctl), else the installed data folder. */
+ * is called ctl); beside it when it was installed to another place than it was built for (quickstart
+ * does, once an instance); else in the installed data folder. */
 static const char *
 default_dir(void)
 {
-    static const char *const near[] = { "..", "../..", "../../.." };
+    static const struct {
+        const char *folder, *data;
+    } near[] = { { "/ctl", ".." }, { "/ctl", "../.." }, { "/ctl", "../../.." }, { "/sbin", "../share/selliko" } };
     static char dir[PATH_MAX + 32];
     char exe[PATH_MAX], probe[PATH_MAX + 64];
 
@@ -76,8 +79,10 @@ default_dir(void)
     if (slash != NULL)
         *slash = '\0';
     slash = strrchr(exe, '/');
-    for (size_t i = 0; slash != NULL && strcmp(slash, "/ctl") == 0 && i < sizeof near / sizeof near[0]; i++) {
-        snprintf(dir, sizeof dir, "%s/%s/sql", exe, near[i]);
+    for (size_t i = 0; slash != NULL && i < sizeof near / sizeof near[0]; i++) {
+        if (strcmp(slash, near[i].folder) != 0)
+            continue;
+        snprintf(dir, sizeof dir, "%s/%s/sql", exe, near[i].data);
         snprintf(probe, sizeof probe, "%s/%s", dir, FIRST_FILE);
         if (access(probe, R_OK) == 0)
             return dir;
