@@ -5,9 +5,12 @@ EXTRA_DIST += tests/package.json tests/package-lock.json tests/.npmrc
 
 UNIT_TESTS =
 UNIT_TESTS += tests/unit/test_multipart
+UNIT_TESTS += tests/unit/test_imagehead
+UNIT_TESTS += tests/unit/test_image
 
 FUZZERS =
 FUZZERS += tests/fuzz/fuzz_multipart
+FUZZERS += tests/fuzz/fuzz_imagehead
 
 # A unit test includes the .c that it tests, so the library's copy of that module is left out by the
 # linker; the rest comes from the library.
