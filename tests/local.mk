@@ -7,6 +7,7 @@ UNIT_TESTS =
 UNIT_TESTS += tests/unit/test_multipart
 UNIT_TESTS += tests/unit/test_imagehead
 UNIT_TESTS += tests/unit/test_image
+UNIT_TESTS += tests/unit/test_store
 
 FUZZERS =
 FUZZERS += tests/fuzz/fuzz_multipart
