@@ -23,3 +23,4 @@ lib_libselliko_a_SOURCES += lib/totals.c lib/totals.h
 lib_libselliko_a_SOURCES += lib/imagehead.c lib/imagehead.h
 lib_libselliko_a_SOURCES += lib/image.c lib/image.h
 lib_libselliko_a_SOURCES += lib/store.c lib/store.h
+lib_libselliko_a_SOURCES += lib/upload.c lib/upload.h

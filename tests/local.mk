@@ -8,6 +8,7 @@ UNIT_TESTS += tests/unit/test_multipart
 UNIT_TESTS += tests/unit/test_imagehead
 UNIT_TESTS += tests/unit/test_image
 UNIT_TESTS += tests/unit/test_store
+UNIT_TESTS += tests/unit/test_upload
 
 FUZZERS =
 FUZZERS += tests/fuzz/fuzz_multipart
