@@ -1,1 +1,22 @@
-# realtime/ -- selliko-gateway, Socket.IO over libwebsockets (linked only here).
+# realtime/ -- Engine.IO and Socket.IO, which know nothing of Selliko, and selliko-gateway on them.
+# libwebsockets is linked here and in their tests only.
+REALTIME_LIBS = realtime/librealtime.a $(LWS_LIBS) -lev
+
+noinst_LIBRARIES += realtime/librealtime.a
+realtime_librealtime_a_CPPFLAGS = $(AM_CPPFLAGS) $(LWS_CFLAGS)
+realtime_librealtime_a_SOURCES  =
+realtime_librealtime_a_SOURCES += realtime/must.c realtime/must.h
+realtime_librealtime_a_SOURCES += realtime/table.c realtime/table.h
+realtime_librealtime_a_SOURCES += realtime/lapse.c realtime/lapse.h
+realtime_librealtime_a_SOURCES += realtime/codec.c realtime/codec.h
+realtime_librealtime_a_SOURCES += realtime/frame.c realtime/frame.h
+realtime_librealtime_a_SOURCES += realtime/enginepacket.c realtime/enginepacket.h
+realtime_librealtime_a_SOURCES += realtime/engineio.c realtime/engineio.h realtime/engineio_private.h
+realtime_librealtime_a_SOURCES += realtime/transport.c
+realtime_librealtime_a_SOURCES += realtime/socketpacket.c realtime/socketpacket.h
+realtime_librealtime_a_SOURCES += realtime/socketio.c realtime/socketio.h
+
+# The server that the protocols' conformance suites, and tests/realtime/*.test.js, are run against.
+check_PROGRAMS += tests/realtime/echo
+tests_realtime_echo_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/realtime
+tests_realtime_echo_LDADD    = $(REALTIME_LIBS)

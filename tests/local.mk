@@ -10,9 +10,20 @@ UNIT_TESTS += tests/unit/test_image
 UNIT_TESTS += tests/unit/test_store
 UNIT_TESTS += tests/unit/test_upload
 
+UNIT_TESTS += tests/unit/test_engineio tests/unit/test_socketio
+tests_unit_test_engineio_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/realtime
+tests_unit_test_socketio_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/realtime
+tests_unit_test_engineio_LDADD    = -lev
+tests_unit_test_socketio_LDADD    = -lev
+
 FUZZERS =
 FUZZERS += tests/fuzz/fuzz_multipart
 FUZZERS += tests/fuzz/fuzz_imagehead
+FUZZERS += tests/fuzz/fuzz_engineio tests/fuzz/fuzz_socketio
+tests_fuzz_fuzz_engineio_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/realtime
+tests_fuzz_fuzz_socketio_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/realtime
+tests_fuzz_fuzz_engineio_LDADD    = realtime/librealtime.a
+tests_fuzz_fuzz_socketio_LDADD    = realtime/librealtime.a $(JSON_LIBS)
 
 # A unit test includes the .c that it tests, so the library's copy of that module is left out by the
 # linker; the rest comes from the library.
