@@ -32,6 +32,8 @@ check_PROGRAMS += $(UNIT_TESTS)
 TESTS          += $(UNIT_TESTS)
 endif
 tests/unit/%: LIBS += $(CMOCKA_LIBS)
+tests_unit_test_image_CFLAGS = $(AM_CFLAGS) $(LCMS_CFLAGS)
+tests_unit_test_image_LDADD  = $(SELLIKO_LIBS) $(LCMS_LIBS)
 
 # With --enable-fuzzing libFuzzer brings main(); otherwise tests/fuzz/replay_main.c does, and runs the
 # harness over tests/fuzz/corpus/NAME/*.
