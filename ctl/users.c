@@ -74,7 +74,7 @@ add(int argc, char **argv)
     PQclear(pg_query(pg,
         "INSERT INTO audit_log (action, target, details)"
         " VALUES ($1, $2, jsonb_build_object('role', $3::text, 'via', 'sellikoctl'))",
-        made ? "user_add" : "user_update", pg_text(res, 0, "id"), role));
+        made ? "user.add" : "user.update", pg_text(res, 0, "id"), role));
     pg_exec(pg, "COMMIT");
 
     printf("%s\n", pg_text(res, 0, "id"));

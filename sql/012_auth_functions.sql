@@ -42,8 +42,6 @@ BEGIN
     RETURN p_life_s;
 END $$;
 
-CREATE TYPE sign_in AS (outcome text, account users);
-
 -- Judge a code and, when it is right, sign in: outcome ok, otp_invalid (wrong, killed by five wrong
 -- tries, voided by a newer one, unknown, another phone's), otp_expired, otp_used, account_disabled.
 --
@@ -55,8 +53,8 @@ CREATE TYPE sign_in AS (outcome text, account users);
 CREATE FUNCTION verify_otp(p_id uuid, p_phone_hash bytea, p_code_hash bytea,
                            p_user uuid, p_phone_sealed bytea, p_last4 text, p_role text,
                            p_session uuid, p_session_s int, p_refresh_hash bytea, p_refresh_s int,
-                           p_user_agent text, p_ip text, p_request_id text)
-RETURNS sign_in LANGUAGE plpgsql AS $$
+                           p_user_agent text, p_ip text, p_request_id text,
+                           OUT outcome text, OUT account users) LANGUAGE plpgsql AS $$
 DECLARE
     code  otps;
     who   users;
@@ -65,17 +63,19 @@ DECLARE
 BEGIN
     SELECT * INTO code FROM otps WHERE id = p_id AND phone_hash = p_phone_hash FOR UPDATE;
     at := clock_timestamp();   -- after the wait for the lock
-    IF code.id IS NULL THEN
-        RETURN ROW('otp_invalid', NULL::users);
-    ELSIF code.used_at IS NOT NULL THEN
-        RETURN ROW('otp_used', NULL::users);
-    ELSIF code.voided_at IS NOT NULL OR code.attempts >= 5 THEN
-        RETURN ROW('otp_invalid', NULL::users);
-    ELSIF code.expires_at <= at THEN
-        RETURN ROW('otp_expired', NULL::users);
-    ELSIF NOT hashes_equal(code.code_hash, p_code_hash) THEN
+    outcome := CASE
+        WHEN code.id IS NULL THEN 'otp_invalid'
+        WHEN code.used_at IS NOT NULL THEN 'otp_used'
+        WHEN code.voided_at IS NOT NULL OR code.attempts >= 5 THEN 'otp_invalid'
+        WHEN code.expires_at <= at THEN 'otp_expired'
+        WHEN NOT hashes_equal(code.code_hash, p_code_hash) THEN 'wrong'
+        ELSE 'ok' END;
+    IF outcome = 'wrong' THEN
         UPDATE otps SET attempts = attempts + 1 WHERE id = p_id;
-        RETURN ROW('otp_invalid', NULL::users);
+        outcome := 'otp_invalid';
+    END IF;
+    IF outcome <> 'ok' THEN
+        RETURN;
     END IF;
     UPDATE otps SET used_at = at WHERE id = p_id;
 
@@ -85,7 +85,8 @@ BEGIN
     first := FOUND;
     SELECT * INTO STRICT who FROM users WHERE phone_hash = p_phone_hash FOR NO KEY UPDATE;
     IF NOT who.is_active THEN
-        RETURN ROW('account_disabled', NULL::users);
+        outcome := 'account_disabled';
+        RETURN;
     END IF;
     UPDATE users SET last_login = at WHERE id = who.id RETURNING * INTO who;
     INSERT INTO sessions (id, user_id, created_at, last_used_at, expires_at, user_agent)
@@ -94,10 +95,8 @@ BEGIN
         VALUES (p_refresh_hash, p_session, at, at + make_interval(secs => p_refresh_s));
     INSERT INTO audit_log (actor_id, action, target, details, ip, request_id)
         VALUES (who.id, 'user.sign_in', who.id, jsonb_build_object('sessionId', p_session, 'first', first), p_ip, p_request_id);
-    RETURN ROW('ok', who);
+    account := who;
 END $$;
-
-CREATE TYPE refreshed AS (outcome text, session_id uuid, account users);
 
 -- Exchange a refresh token: outcome ok (P_NEW_HASH is good now), invalid, reused, account_disabled.
 --
@@ -110,8 +109,9 @@ CREATE TYPE refreshed AS (outcome text, session_id uuid, account users);
 -- and nobody can tell which.  The account is only read: one disabled this moment gets tokens that
 -- session_check refuses.
 CREATE FUNCTION use_refresh_token(p_hash bytea, p_new_hash bytea, p_refresh_s int, p_session_s int, p_grace_s int,
-                                  p_ip text, p_request_id text)
-RETURNS refreshed LANGUAGE plpgsql AS $$
+                                  p_ip text, p_request_id text,
+                                  OUT outcome text, OUT session_id uuid, OUT account users) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
 DECLARE
     held  uuid;
     s     sessions;
@@ -124,19 +124,22 @@ BEGIN
     at := clock_timestamp();   -- after the wait for the lock
     SELECT * INTO token FROM refresh_tokens WHERE hash = p_hash;   -- as the one before us left it
     SELECT * INTO who FROM users WHERE id = s.user_id;
+    session_id := s.id;
     IF token.hash IS NULL OR s.revoked_at IS NOT NULL OR s.expires_at <= at OR token.expires_at <= at THEN
-        RETURN ROW('invalid', NULL::uuid, NULL::users);
+        outcome := 'invalid';
     ELSIF token.used_at + make_interval(secs => p_grace_s) <= at THEN
         UPDATE sessions SET revoked_at = at WHERE id = s.id;
         INSERT INTO audit_log (actor_id, action, target, details, ip, request_id)
             VALUES (s.user_id, 'session.token_reused', s.id, '{}', p_ip, p_request_id);
-        RETURN ROW('reused', s.id, NULL::users);
+        outcome := 'reused';
     ELSIF NOT who.is_active THEN
-        RETURN ROW('account_disabled', s.id, NULL::users);
+        outcome := 'account_disabled';
+    ELSE
+        UPDATE refresh_tokens SET used_at = at WHERE hash = p_hash AND used_at IS NULL;
+        INSERT INTO refresh_tokens (hash, session_id, created_at, expires_at)
+            VALUES (p_new_hash, s.id, at, at + make_interval(secs => p_refresh_s));
+        UPDATE sessions SET last_used_at = at, expires_at = at + make_interval(secs => p_session_s) WHERE id = s.id;
+        outcome := 'ok';
+        account := who;
     END IF;
-    UPDATE refresh_tokens SET used_at = at WHERE hash = p_hash AND used_at IS NULL;
-    INSERT INTO refresh_tokens (hash, session_id, created_at, expires_at)
-        VALUES (p_new_hash, s.id, at, at + make_interval(secs => p_refresh_s));
-    UPDATE sessions SET last_used_at = at, expires_at = at + make_interval(secs => p_session_s) WHERE id = s.id;
-    RETURN ROW('ok', s.id, who);
 END $$;
