@@ -8,6 +8,7 @@
 #include "valid.h"
 
 #include <ctype.h>
+#include <math.h>
 
 struct value {
     enum { ABSENT, TEXT, NUMBER, BOOL, OTHER } kind;
@@ -407,28 +408,39 @@ in_date(struct req *r, enum source s, const char *name)
 
 /* ---- objects ---- */
 
-/* PostgreSQL's text holds no NUL, and jsonb refuses its escape: say so before it does. */
-static bool
-has_nul(struct json_object *o)
+/* What jsonb refuses or swells: its text holds no NUL; a number with an exponent is written out in full
+ * (1e300 has 301 digits), and json-c lets NaN and Infinity pass.  Why O does not do, or NULL. */
+static const char *
+not_for_jsonb(struct json_object *o)
 {
+    const char *why = NULL;
+
     switch (json_object_get_type(o)) {
     case json_type_string:
-        return memchr(json_object_get_string(o), '\0', (size_t)json_object_get_string_len(o)) != NULL;
+        if (memchr(json_object_get_string(o), '\0', (size_t)json_object_get_string_len(o)) != NULL)
+            why = "must not contain NUL characters";
+        break;
+    case json_type_double: {
+        const char *exponent = strpbrk(json_object_get_string(o), "eE");
+        if (!isfinite(json_object_get_double(o)) || (exponent != NULL && labs(strtol(exponent + 1, NULL, 10)) > 40))
+            why = "must not contain numbers so large or so small";
+        break;
+    }
     case json_type_array:
-        for (size_t i = 0; i < json_object_array_length(o); i++)
-            if (has_nul(json_object_array_get_idx(o, i)))
-                return true;
-        return false;
+        for (size_t i = 0; why == NULL && i < json_object_array_length(o); i++)
+            why = not_for_jsonb(json_object_array_get_idx(o, i));
+        break;
     case json_type_object: {
         json_object_object_foreach(o, key, member) {
             (void)key;
-            if (has_nul(member))
-                return true;
+            if (why == NULL)
+                why = not_for_jsonb(member);
         }
-        return false;
+        break;
     }
-    default: return false;
+    default: break;
     }
+    return why;
 }
 
 const char *
@@ -439,8 +451,9 @@ body_object(struct req *r, const char *name, size_t max)
         wrong(r, name, "must be an object");
         return NULL;
     }
-    if (has_nul(o)) {
-        wrong(r, name, "must not contain NUL characters");
+    const char *why = not_for_jsonb(o);
+    if (why != NULL) {
+        wrong(r, name, why);
         return NULL;
     }
     const char *text = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
