@@ -6,28 +6,6 @@ SET statement_timeout = '30s';   -- who waits where nobody should would wait for
 
 SELECT format('host=%s dbname=%s user=%s', current_setting('unix_socket_directories'), current_database(), current_user) AS here \gset
 SELECT dblink_connect('a', :'here'), dblink_connect('b', :'here') \g /dev/null
--- Send to one connection, and see whether it waits for the other (half a second is long for these).
-CREATE FUNCTION test.waits(p_name text, p_sql text) RETURNS boolean LANGUAGE plpgsql AS $$
-BEGIN
-    PERFORM dblink_send_query(p_name, p_sql);
-    FOR i IN 1 .. 25 LOOP
-        PERFORM pg_sleep(0.02);
-        IF dblink_is_busy(p_name) = 0 THEN RETURN false; END IF;
-    END LOOP;
-    RETURN true;
-END $$;
--- What a sent query answered: its one text, or its error's SQLSTATE and message.
-CREATE FUNCTION test.answer(p_name text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE t text;
-BEGIN
-    BEGIN
-        SELECT x INTO t FROM dblink_get_result(p_name) AS r(x text);
-    EXCEPTION WHEN OTHERS THEN
-        t := SQLSTATE;
-    END;
-    PERFORM * FROM dblink_get_result(p_name) AS r(x text);   -- the end of the results
-    RETURN t;
-END $$;
 
 SELECT test.user('CLIENT') AS client, test.user('VENDOR') AS v1, test.user('VENDOR') AS v2 \gset
 SELECT test.session(:'v1'), test.session(:'v2') \g /dev/null
