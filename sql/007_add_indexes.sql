@@ -18,6 +18,8 @@ CREATE INDEX listings_by_status ON listings (status, submitted_at DESC, id DESC)
 CREATE INDEX listings_newest ON listings (submitted_at DESC, id DESC);
 CREATE INDEX listings_public_newest ON listings (submitted_at DESC, id DESC) WHERE status IN ('live', 'sold', 'expired');
 CREATE INDEX listings_public_price ON listings (asking_price, id) WHERE status IN ('live', 'sold', 'expired');
+CREATE INDEX listings_by_price ON listings (asking_price, id);
+CREATE INDEX listings_by_ending ON listings ((status <> 'live'), auction_end, id);
 CREATE INDEX listings_live_newest ON listings (approved_at DESC, id DESC) INCLUDE (auction_end) WHERE status = 'live';
 CREATE INDEX listings_live_ending ON listings (auction_end, id) WHERE status = 'live';
 CREATE INDEX listings_live_price ON listings (asking_price, id) INCLUDE (auction_end) WHERE status = 'live';

@@ -1,0 +1,98 @@
+-- What happens to a listing besides bids: looks, watchers, the administrator's word.
+
+-- Every admin action leaves a line, in its own transaction.
+CREATE FUNCTION audit(p_actor uuid, p_action text, p_target text, p_details jsonb, p_ip text, p_request text)
+RETURNS void LANGUAGE sql AS $$
+    INSERT INTO audit_log (actor_id, action, target, details, ip, request_id)
+        VALUES (p_actor, p_action, p_target, p_details, nullif(p_ip, ''), p_request)
+$$;
+
+-- Count a look at a listing that the viewer (null: anonymous) may see and does not own.  Losing one in a
+-- crash is no harm, so nobody waits for the disk.
+CREATE FUNCTION count_view(p_viewer uuid, p_listing uuid) RETURNS void LANGUAGE sql
+SET synchronous_commit = off
+AS $$
+    UPDATE listing_views v SET views = views + 1 FROM listings l
+        WHERE l.id = p_listing AND v.listing_id = l.id AND l.client_id IS DISTINCT FROM p_viewer
+          AND (l.status IN ('live', 'sold', 'expired')
+               OR (SELECT u.role = 'ADMIN' FROM users u WHERE u.id = p_viewer) IS TRUE)
+$$;
+
+-- Watch (or stop watching) what one may see; the number of watchers then, null when there is no such listing.
+CREATE FUNCTION watch_listing(p_user uuid, p_listing uuid, p_on boolean) RETURNS bigint LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM FROM listings l WHERE l.id = p_listing
+        AND (l.status IN ('live', 'sold', 'expired') OR l.client_id = p_user
+             OR (SELECT u.role = 'ADMIN' FROM users u WHERE u.id = p_user))
+        FOR KEY SHARE;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    IF p_on THEN
+        INSERT INTO watchers (listing_id, user_id) VALUES (p_listing, p_user) ON CONFLICT DO NOTHING;
+    ELSE
+        DELETE FROM watchers WHERE listing_id = p_listing AND user_id = p_user;
+    END IF;
+    RETURN (SELECT count(*) FROM watchers WHERE listing_id = p_listing);
+END $$;
+
+-- The administrator's decision on a pending listing: live from now on for P_HOURS, or rejected.  ok,
+-- not_found, invalid_state (with the state it is in).  The row is locked, so of two administrators who
+-- decide at once the second hears that it is decided.
+CREATE FUNCTION decide_listing(p_admin uuid, p_listing uuid, p_approved boolean, p_reason text, p_hours numeric,
+    p_ip text, p_request text, OUT code text, OUT state text) LANGUAGE plpgsql AS $$
+DECLARE
+    l listings;
+BEGIN
+    SELECT * INTO l FROM listings WHERE id = p_listing FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        code := 'not_found';
+        RETURN;
+    END IF;
+    state := l.status;
+    IF l.status <> 'pending' THEN
+        code := 'invalid_state';
+        RETURN;
+    END IF;
+    code := 'ok';
+    IF p_approved THEN
+        UPDATE listings SET status = 'live', approved_at = now(), approved_by = p_admin,
+                            auction_end = now() + p_hours * interval '1 hour'
+            WHERE id = p_listing;
+        PERFORM notify_user(l.client_id, 'listing_approved', 'normal', 'Your listing is live',
+            'Vendors can bid on your ' || l.brand || ' ' || l.model || ' now.', jsonb_build_object('listingId', l.id));
+        PERFORM audit(p_admin, 'listing.approve', p_listing::text, jsonb_build_object('hours', p_hours), p_ip, p_request);
+    ELSE
+        UPDATE listings SET status = 'rejected', rejection_reason = p_reason WHERE id = p_listing;
+        PERFORM notify_user(l.client_id, 'listing_rejected', 'normal', 'Your listing was not accepted',
+            'Your ' || l.brand || ' ' || l.model || ' was not accepted: ' || p_reason,
+            jsonb_build_object('listingId', l.id, 'reason', p_reason));
+        PERFORM audit(p_admin, 'listing.reject', p_listing::text, jsonb_build_object('reason', p_reason), p_ip, p_request);
+    END IF;
+END $$;
+
+-- A listing with its photos already stored, as one JSON object (the form's fields, sealed where they
+-- must be, see listing_create.c); ok or duplicate_imei.  Two forms with one IMEI at the same moment: the
+-- claim's primary key lets one of them through.
+CREATE FUNCTION create_listing(p jsonb) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    broken text;
+BEGIN
+    INSERT INTO listings (id, client_id, brand, model, storage, color, condition, imei1_sealed, imei1_hash, imei1_last4,
+            imei2_sealed, imei2_hash, imei2_last4, battery_health, asking_price, description, photo_count, bill_ext,
+            has_warranty, warranty_type, warranty_expiry, street_sealed, landmark_sealed, city, state, pincode,
+            pickup_time, metadata)
+        SELECT x.id, x.client_id, x.brand, x.model, x.storage, x.color, x.condition, x.imei1_sealed, x.imei1_hash,
+            x.imei1_last4, x.imei2_sealed, x.imei2_hash, x.imei2_last4, x.battery_health, x.asking_price, x.description,
+            x.photo_count, x.bill_ext, x.has_warranty, x.warranty_type, x.warranty_expiry, x.street_sealed,
+            x.landmark_sealed, x.city, x.state, x.pincode, x.pickup_time, x.metadata
+        FROM jsonb_populate_record(NULL::listings, p) x;
+    INSERT INTO events (name, ref) VALUES ('listing_submitted', (p ->> 'id')::uuid);
+    RETURN 'ok';
+EXCEPTION WHEN unique_violation THEN
+    GET STACKED DIAGNOSTICS broken = CONSTRAINT_NAME;
+    IF broken = 'one_open_listing_per_imei' THEN
+        RETURN 'duplicate_imei';
+    END IF;
+    RAISE;
+END $$;
