@@ -47,7 +47,7 @@ SQL(place,
     "SELECT bid_id AS id, listing_id AS \"listingId\", vendor_id AS \"vendorId\", amount AS \"amount:rupees\","
     "       is_instant_win AS \"isInstantWin\", is_winning AS \"isWinning\", placed_at AS \"timestamp\","
     "       code AS _code, order_id AS _order_id, minimum_bid AS _minimum_bid, hits AS _hits, reset_s AS _reset_s,"
-    "       request_id AS _request_id, stored_status AS _stored_status, stored AS _stored"
+    "       request_id AS _request_id, stored_status AS _stored_status, vendor_id || stored::text AS _stored"
     "  FROM place_bids($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[], $5::text[], $6::bytea[], $7::text[],"
     "                  $8::auction_rules, $9, $10)");
 

@@ -12,6 +12,7 @@
 #include "batch.h"
 #include "config.h"
 #include "crypto.h"
+#include "idempotency.h"
 #include "metrics.h"
 #include "money.h"
 #include "shape.h"
@@ -54,30 +55,34 @@ tell_too_low(struct req *r, const struct batch_bid *b)
     return failf(r, ERR_BID_TOO_LOW, "The bid is too low: it must be at least %s.", people);
 }
 
+static const char *
+body_hash(struct req *r)
+{
+    size_t len;
+    const char *body = req_body(r, &len);
+    uint8_t hash[32];
+    char hex[65];
+    crypto_sha256(body, len, hash);
+    (void)crypto_hex(hex, hash, sizeof hash);
+    return arena_printf(r->arena, "\\x%s", hex);
+}
+
 /* POST /bids {listingId, amount} -> the bid.  not_found, auction_ended, bid_too_low, rate_limited. */
 static reply
 place_bid(struct req *r)
 {
     const char *listing = body_uuid(r, "listingId");
     int64_t paise = body_rupees(r, "amount", PRICE_MIN_PAISE, PRICE_MAX_PAISE);
+    const char *hash = r->idempotency_key != NULL ? body_hash(r) : NULL;
     if (bad_input(r))
-        return refuse_input(r);
+        return idempotency_refusal(r, "POST /bids", hash, refuse_input(r));
 
-    struct batch_bid b = { .listing = listing, .paise = paise };
-    if (r->idempotency_key != NULL) {
-        /* What the request means, not how it was spelled. */
-        uint8_t hash[32];
-        char hex[65];
-        const char *meaning = arena_printf(r->arena, "%s %lld", listing, (long long)paise);
-        crypto_sha256(meaning, strlen(meaning), hash);
-        (void)crypto_hex(hex, hash, sizeof hash);
-        b.body_hash = arena_printf(r->arena, "\\x%s", hex);
-    }
+    struct batch_bid b = { .listing = listing, .paise = paise, .body_hash = hash };
     batch_place(r, &b);
     rate_headers(r, "bids", (int)rows_int(b.rows, b.row, "_hits"), (int)rows_int(b.rows, b.row, "_reset_s"));
     const char *first = rows_text(b.rows, b.row, "_request_id");
     if (first != NULL)
-        r->id = first;   /* a replayed answer carries the request id of the first one */
+        r->id = arena_strdup(r->arena, first);   /* a replayed answer carries the request id of the first one */
 
     const char *code = rows_text(b.rows, b.row, "_code");
     if (strcmp(code, "accepted") == 0) {
@@ -92,6 +97,8 @@ place_bid(struct req *r)
         return failf(r, ERR_NOT_FOUND, "There is no such listing.");
     if (strcmp(code, "rate_limited") == 0)
         return refuse_rate(r);
+    if (strcmp(code, "stored") == 0)   /* a refusal of input was kept under this key */
+        return idempotency_replay(r, (int)rows_int(b.rows, b.row, "_stored_status"), rows_text(b.rows, b.row, "_stored"));
     if (strcmp(code, "idempotency_key_reused") == 0)
         return fail(r, ERR_IDEMPOTENCY_KEY_REUSED);
     if (strcmp(code, "unauthenticated") == 0)

@@ -3,3 +3,7 @@
 cgi_PROGRAMS += cgi-bin/bids
 cgi_bin_bids_SOURCES = cgi-bin/bids.c cgi-bin/batch.c cgi-bin/batch.h
 cgi_PROGRAMS += cgi-bin/auth
+cgi_PROGRAMS += cgi-bin/listings
+cgi_bin_listings_SOURCES = cgi-bin/listings.c cgi-bin/listing_create.c cgi-bin/listing_create.h
+cgi_PROGRAMS += cgi-bin/files
+cgi_PROGRAMS += cgi-bin/status

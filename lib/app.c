@@ -240,11 +240,14 @@ send_answer(struct req *r)
     int len = snprintf(head, sizeof head, "Status: %d\r\nContent-Type: %s\r\nContent-Length: %zu\r\n",
                        in->answer.status, in->answer.content_type, in->answer.len);
     FCGX_PutStr(head, len, out);
-    for (int i = 0; i < in->n_headers; i++)
+    bool says_cache = false;
+    for (int i = 0; i < in->n_headers; i++) {
         FCGX_FPrintF(out, "%s: %s\r\n", in->header[i].name, in->header[i].value);
+        says_cache |= strcmp(in->header[i].name, "Cache-Control") == 0;
+    }
     bool cached = in->route != NULL && (in->route->flags & CACHEABLE) != 0 && in->answer.status == 200 && !in->has_token;
-    const char *cache = cached ? "Cache-Control: public, max-age=1, stale-while-revalidate=1\r\n\r\n"
-                               : "Cache-Control: no-store\r\n\r\n";
+    const char *cache = says_cache ? "\r\n" : cached ? "Cache-Control: public, max-age=1, stale-while-revalidate=1\r\n\r\n"
+                                                    : "Cache-Control: no-store\r\n\r\n";
     FCGX_PutStr(cache, (int)strlen(cache), out);
     FCGX_PutStr(in->answer.body, (int)in->answer.len, out);
 }
@@ -307,6 +310,8 @@ serve(struct conn *c, struct arena *arena)
         run(r);
     arena_on_oom(arena, NULL, NULL);
     json_object_put(in->json);
+    if (in->route != NULL && (in->route->flags & STREAMS) != 0)
+        arena_release(arena);   /* staged files are gone before the answer says that nothing was kept */
 
     send_answer(r);
     drain(r);

@@ -52,7 +52,7 @@ arena_new(void)
 }
 
 void
-arena_reset(struct arena *a)
+arena_release(struct arena *a)
 {
     /* A release function may allocate nothing from the arena, so the list only shrinks. */
     while (a->guests != NULL) {
@@ -60,6 +60,12 @@ arena_reset(struct arena *a)
         a->guests = g->next;
         g->release(g->what);
     }
+}
+
+void
+arena_reset(struct arena *a)
+{
+    arena_release(a);
     while (a->blocks->next != NULL) {
         struct block *b = a->blocks;
         a->blocks = b->next;

@@ -18,6 +18,9 @@ struct arena;
 /* A new arena, owned by the caller until arena_free.  NULL only when there is no memory for it. */
 struct arena *arena_new(void);
 
+/* Release all guests (newest first) and keep the memory. */
+void arena_release(struct arena *a);
+
 /* Release all guests (newest first) and all memory but the first block, which is kept for reuse. */
 void arena_reset(struct arena *a);
 

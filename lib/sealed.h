@@ -10,6 +10,7 @@
     X("listings", "imei2_sealed", "listings.imei2", "id") \
     X("listings", "street_sealed", "listings.street", "id") \
     X("listings", "landmark_sealed", "listings.landmark", "id") \
+    X("idempotency_keys", "answer", "idempotency_keys.answer", "user_id") \
     X("whatsapp_queue", "recipient", "whatsapp_queue.recipient", "seal_id") \
     X("whatsapp_queue", "secret", "whatsapp_queue.secret", "seal_id")
 

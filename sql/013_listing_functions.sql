@@ -96,3 +96,22 @@ EXCEPTION WHEN unique_violation THEN
     END IF;
     RAISE;
 END $$;
+
+-- Claim a key until the transaction ends (who comes meanwhile waits here): no row when it is new, else
+-- what was kept under it: whether that was for another body, and its sealed answer behind the user's id.
+CREATE FUNCTION claim_idempotency_key(p_user uuid, p_route text, p_key text, p_hash bytea)
+RETURNS TABLE (other boolean, status int, answer text) LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended(p_user || p_key, 0));
+    RETURN QUERY SELECT x.body_hash <> p_hash, x.status, x.user_id || x.answer::text FROM idempotency_keys x
+        WHERE x.user_id = p_user AND x.route = p_route AND x.key = p_key AND x.created_at > now() - interval '24 hours';
+END $$;
+
+CREATE FUNCTION keep_idempotency_key(p_user uuid, p_route text, p_key text, p_hash bytea, p_status int, p_answer bytea)
+RETURNS void LANGUAGE sql AS $$
+    INSERT INTO idempotency_keys AS x (user_id, route, key, body_hash, status, answer)
+        VALUES (p_user, p_route, p_key, p_hash, p_status, p_answer)
+        ON CONFLICT (user_id, route, key) DO UPDATE   -- the former one is older than a day
+        SET body_hash = excluded.body_hash, status = excluded.status, answer = excluded.answer,
+            outcome = NULL, created_at = now()
+$$;
