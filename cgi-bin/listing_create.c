@@ -337,7 +337,7 @@ listing_create(struct req *r)
             return done;
     }
     done = create(r, form, &p, hash);
-    if (r->idempotency_key != NULL && done.made->status >= 400) {
+    if (r->idempotency_key != NULL && reply_status(done) >= 400) {
         idempotency_keep(r, ROUTE, hash, done);
         db_commit(r);
     }

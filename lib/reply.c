@@ -54,6 +54,12 @@ done(struct req *r, int status)
     return make(r, status, JSON_TYPE, body, len, ERR_COUNT);
 }
 
+int
+reply_status(reply made)
+{
+    return made.made->status;
+}
+
 reply
 ok(struct req *r)
 {

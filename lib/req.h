@@ -163,6 +163,8 @@ typedef struct { const struct req_answer *made; } reply;
 /* The answer's JSON object, opened, with "success": true in it.  The first call begins it. */
 struct jw *answer(struct req *r);
 
+int reply_status(reply made);   /* its HTTP status */
+
 reply ok(struct req *r);        /* 200, with what answer() holds */
 reply created(struct req *r);   /* 201 */
 
