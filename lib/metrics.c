@@ -3,8 +3,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <stdatomic.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -131,7 +131,8 @@ metrics_open(const char *state_dir)
         return false;
     void *map = mmap(NULL, sizeof(struct shared), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     int why = errno;
-    close(fd);   /* and with it the lock */
+    flock(fd, LOCK_UN);   /* closing would not do: the mapping keeps the open file, and so the lock */
+    close(fd);
     errno = why;
     if (map == MAP_FAILED)
         return false;
