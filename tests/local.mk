@@ -5,6 +5,14 @@ EXTRA_DIST += tests/package.json tests/package-lock.json tests/.npmrc
 
 UNIT_TESTS =
 UNIT_TESTS += tests/unit/test_multipart
+UNIT_TESTS += tests/unit/test_config
+UNIT_TESTS += tests/unit/test_crypto
+UNIT_TESTS += tests/unit/test_fileurl
+UNIT_TESTS += tests/unit/test_log
+UNIT_TESTS += tests/unit/test_metrics
+UNIT_TESTS += tests/unit/test_money
+UNIT_TESTS += tests/unit/test_token
+UNIT_TESTS += tests/unit/test_valid
 UNIT_TESTS += tests/unit/test_imagehead
 UNIT_TESTS += tests/unit/test_image
 UNIT_TESTS += tests/unit/test_store
@@ -24,17 +32,6 @@ tests_fuzz_fuzz_engineio_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/realtime
 tests_fuzz_fuzz_socketio_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/realtime
 tests_fuzz_fuzz_engineio_LDADD    = realtime/librealtime.a
 tests_fuzz_fuzz_socketio_LDADD    = realtime/librealtime.a $(JSON_LIBS)
-UNIT_TESTS += tests/unit/test_config
-UNIT_TESTS += tests/unit/test_crypto
-UNIT_TESTS += tests/unit/test_fileurl
-UNIT_TESTS += tests/unit/test_log
-UNIT_TESTS += tests/unit/test_metrics
-UNIT_TESTS += tests/unit/test_money
-UNIT_TESTS += tests/unit/test_token
-UNIT_TESTS += tests/unit/test_valid
-
-FUZZERS =
-FUZZERS += tests/fuzz/fuzz_multipart
 FUZZERS += tests/fuzz/fuzz_fileurl
 FUZZERS += tests/fuzz/fuzz_token
 
