@@ -137,8 +137,10 @@ struct config_roles {
       "key of the webhook's X-Hub-Signature-256; set it in production") \
     X(SWITCH, whatsapp_otp_button, WHATSAPP_OTP_BUTTON, "on", \
       "the OTP template's button component, which Meta demands") \
-    X(INT(1, 1000), whatsapp_rate_per_second, WHATSAPP_RATE_PER_SECOND, "80", \
-      "messages a second that the number is allowed") \
+    X(INT(0, 1000), whatsapp_rate_per_second, WHATSAPP_RATE_PER_SECOND, "80", \
+      "messages a second that the number is allowed; 0: no limit (load tests)") \
+    X(INT(0, 60), whatsapp_person_s, WHATSAPP_PERSON_SECONDS, "6", \
+      "seconds between two messages to one person, an OTP excepted; 0: no limit (load tests)") \
     X(INT(1, 300), whatsapp_timeout_s, WHATSAPP_TIMEOUT_SECONDS, "10", "for one call of the Graph API") \
     S("Files: a local folder, or S3 when S3_BUCKET_NAME is set") \
     X(STRING, s3_bucket_name, S3_BUCKET_NAME, "", "") \

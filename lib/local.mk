@@ -25,3 +25,5 @@ lib_libselliko_a_SOURCES += lib/image.c lib/image.h
 lib_libselliko_a_SOURCES += lib/store.c lib/store.h
 lib_libselliko_a_SOURCES += lib/upload.c lib/upload.h
 lib_libselliko_a_SOURCES += lib/idempotency.c lib/idempotency.h
+lib_libselliko_a_SOURCES += lib/whatsapp.c lib/whatsapp.h
+lib_libselliko_a_SOURCES += lib/hook.c lib/hook.h
