@@ -1,1 +1,6 @@
 # cron/ -- utilities that run once and exit, or stay for --watch SECONDS.
+
+cron_PROGRAMS += cron/selliko-send-whatsapp
+SEND_WHATSAPP = cron/selliko-send-whatsapp.c cron/queue.c cron/queue.h cron/post.c cron/post.h \
+                cron/devlog.c cron/devlog.h cron/fault.h
+cron_selliko_send_whatsapp_SOURCES = $(SEND_WHATSAPP)
