@@ -17,6 +17,8 @@ UNIT_TESTS += tests/unit/test_imagehead
 UNIT_TESTS += tests/unit/test_image
 UNIT_TESTS += tests/unit/test_store
 UNIT_TESTS += tests/unit/test_upload
+UNIT_TESTS += tests/unit/test_whatsapp
+UNIT_TESTS += tests/unit/test_hook
 
 UNIT_TESTS += tests/unit/test_engineio tests/unit/test_socketio
 tests_unit_test_engineio_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/realtime
@@ -34,6 +36,7 @@ tests_fuzz_fuzz_engineio_LDADD    = realtime/librealtime.a
 tests_fuzz_fuzz_socketio_LDADD    = realtime/librealtime.a $(JSON_LIBS)
 FUZZERS += tests/fuzz/fuzz_fileurl
 FUZZERS += tests/fuzz/fuzz_token
+FUZZERS += tests/fuzz/fuzz_whatsapp
 
 # A unit test includes the .c that it tests, so the library's copy of that module is left out by the
 # linker; the rest comes from the library.
@@ -60,3 +63,8 @@ endif
 
 AM_TESTS_ENVIRONMENT = TOP_SRCDIR='$(abs_top_srcdir)'; export TOP_SRCDIR; \
                        ASAN_OPTIONS="$${ASAN_OPTIONS:-detect_leaks=1:abort_on_error=1}"; export ASAN_OPTIONS;
+
+# The sender with places to die at, for tests/faults.
+check_PROGRAMS += tests/faults/send-whatsapp
+tests_faults_send_whatsapp_SOURCES  = $(SEND_WHATSAPP)
+tests_faults_send_whatsapp_CPPFLAGS = $(AM_CPPFLAGS) -DSELLIKO_FAULTS
