@@ -7,3 +7,5 @@ cgi_PROGRAMS += cgi-bin/listings
 cgi_bin_listings_SOURCES = cgi-bin/listings.c cgi-bin/listing_create.c cgi-bin/listing_create.h
 cgi_PROGRAMS += cgi-bin/files
 cgi_PROGRAMS += cgi-bin/status
+cgi_PROGRAMS += cgi-bin/notifications
+cgi_bin_notifications_SOURCES = cgi-bin/notifications.c cgi-bin/webhooks.c cgi-bin/webhooks.h
