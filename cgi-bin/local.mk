@@ -9,3 +9,4 @@ cgi_PROGRAMS += cgi-bin/files
 cgi_PROGRAMS += cgi-bin/status
 cgi_PROGRAMS += cgi-bin/notifications
 cgi_bin_notifications_SOURCES = cgi-bin/notifications.c cgi-bin/webhooks.c cgi-bin/webhooks.h
+cgi_PROGRAMS += cgi-bin/orders

@@ -19,12 +19,15 @@
 
 /* The same of another alias, or of a composite "(x.account)"; PREFIX "vendor." makes a nested object;
  * PHONE is one of the expressions below, or a CASE of them. */
-#define USER_COLUMNS_OF(U, PREFIX, PHONE) \
+#define USER_COLUMNS_OF(U, PREFIX, PHONE) USER_COLUMNS_SEEN(U, PREFIX, PHONE, U ".metadata")
+
+/* The same as somebody else sees him: METADATA is an expression too. */
+#define USER_COLUMNS_SEEN(U, PREFIX, PHONE, METADATA) \
     U ".id AS \"" PREFIX "id\", " PHONE " AS \"" PREFIX "phone:sealed(users.phone)\"," \
     " " U ".name AS \"" PREFIX "name\", " U ".role AS \"" PREFIX "role\"," \
     " " U ".is_active AS \"" PREFIX "isActive\", " U ".created_at AS \"" PREFIX "createdAt\"," \
     " coalesce(" U ".last_login, " U ".created_at) AS \"" PREFIX "lastLogin\"," \
-    " " U ".metadata AS \"" PREFIX "metadata\""
+    " " METADATA " AS \"" PREFIX "metadata\""
 #define USER_PHONE(U) U ".id || " U ".phone_sealed::text"
 #define USER_PHONE_MASKED(U) "'+91******' || " U ".phone_last4"
 

@@ -1,0 +1,140 @@
+/* orders -- what follows the hammer: a sold phone on its way from its client to its vendor.
+ *
+ *     pending_pickup ──► picked_up ──► in_transit ──► delivered ──► completed
+ *           └───────────────┴──────────────┴──► cancelled
+ *
+ * An order has three parties: the client who sells, the vendor who bought, the agent who carries.  They
+ * and administrators see it; to everybody else it does not exist (404).  Client and vendor never see
+ * each other's number whole: they talk through the agent. */
+#include "app.h"
+
+#include "shape.h"
+#include "totals.h"
+
+#define ROUTES(X) \
+    X(GET, "/orders",        list_orders, SIGNED_IN, 0) \
+    X(GET, "/orders/{uuid}", show_order,  SIGNED_IN, 0)
+ROUTES(ROUTE_PROTOTYPE)
+
+/* ---- lists ---- */
+
+/* One's own orders lie in three indexes, one a part; each is walked in its order and the walks are
+ * merged, so that a page costs its rows however many orders an agent has had. */
+#define MINE_AS(column, others) \
+    "SELECT o.* FROM orders o WHERE o." column " = $1::uuid" others " {?2 AND o.status = $2 ?}"
+#define MINE \
+    "  FROM (" MINE_AS("client_id", "") \
+    "  UNION ALL " MINE_AS("vendor_id", " AND o.client_id <> o.vendor_id") \
+    "  UNION ALL " MINE_AS("agent_id", " AND o.agent_id <> o.client_id AND o.agent_id <> o.vendor_id") ") o"
+#define ALL \
+    "  FROM orders o WHERE true {?1 AND o.client_id = $1::uuid ?} {?2 AND o.vendor_id = $2::uuid ?}" \
+    " {?3 AND o.agent_id = $3::uuid ?} {?4 AND o.status = $4 ?}"
+#define NEWEST " ORDER BY o.created_at DESC, o.id DESC"
+
+SQL(my_page, "SELECT " ORDER_COLUMNS MINE NEWEST " LIMIT $3 OFFSET $4");
+SQL(my_total, "SELECT count(*) " MINE);
+SQL(all_page, "SELECT " ORDER_COLUMNS ALL NEWEST " LIMIT $5 OFFSET $6");
+SQL(all_total, "SELECT count(*) " ALL);
+
+/* A person's id to filter by, NULL for none; OTHERS becomes true when it is not the caller's. */
+static const char *
+query_party(struct req *r, const char *name, bool *others)
+{
+    const char *id = query_has(r, name) ? query_uuid(r, name) : NULL;
+    if (id != NULL && strcmp(id, r->user.id) != 0)
+        *others = true;
+    return id;
+}
+
+/* GET /orders ?clientId&vendorId&agentId&status: those in which the caller has a part, all to an
+ * administrator.  Naming somebody else is forbidden. */
+static reply
+list_orders(struct req *r)
+{
+    bool others = false;
+    const char *client = query_party(r, "clientId", &others);
+    const char *vendor = query_party(r, "vendorId", &others);
+    const char *agent = query_party(r, "agentId", &others);
+    const char *status = query_has(r, "status")
+        ? query_choice(r, "status", "pending_pickup|picked_up|in_transit|delivered|completed|cancelled") : NULL;
+    struct page page = in_page(r);
+    if (bad_input(r))
+        return refuse_input(r);
+    if (others && req_user(r)->role != ROLE_ADMIN)
+        return fail(r, ERR_FORBIDDEN);
+
+    /* Who names himself gets his own by that.  Else the role decides, which is known once the first
+     * statement is back: most are no administrators, so theirs is asked first. */
+    const char *const all[] = { client, vendor, agent, status, page.limit_text, page.offset_text };
+    const char *const mine[] = { r->user.id, status, page.limit_text, page.offset_text };
+    const struct rows *rows = NULL;
+    bool only_mine = client == NULL && vendor == NULL && agent == NULL && r->user.role != ROLE_ADMIN;
+    if (only_mine) {
+        rows = db_rows_(r, &my_page, mine, 4);
+        only_mine = r->user.role != ROLE_ADMIN;
+    }
+    if (!only_mine)
+        rows = db_rows_(r, &all_page, all, 6);
+    rows_json(answer(r), "orders", rows);
+    const char *key = arena_printf(r->arena, "orders %s %s %s %s %s", only_mine ? r->user.id : "-", or_dash(client),
+                                   or_dash(vendor), or_dash(agent), or_dash(status));
+    answer_pagination(r, &page, totals_of(r, &page, rows->n, key, only_mine ? &my_total : &all_total,
+                                          only_mine ? mine : all, only_mine ? 2 : 4));
+    return ok(r);
+}
+
+/* ---- one ---- */
+
+#define IS_PARTY "($1::uuid IN (o.client_id, o.vendor_id, o.agent_id) OR " SHAPE_IS_ADMIN ")"
+
+SQL(order, "SELECT " ORDER_COLUMNS " FROM orders o WHERE o.id = $2::uuid AND " IS_PARTY);
+SQL(its_listing,
+    "SELECT " LISTING_COLUMNS(SHAPE_SEES_ALL)
+    "  FROM orders o JOIN listings l ON l.id = o.listing_id WHERE o.id = $2::uuid AND " IS_PARTY);
+SQL(its_people,
+    "SELECT p.part AS \"_part\","
+    USER_COLUMNS_SEEN("u", "",
+        "CASE WHEN p.part = 'agent' OR $1::uuid IN (u.id, o.agent_id) OR " SHAPE_IS_ADMIN
+        " THEN " USER_PHONE("u") " ELSE " USER_PHONE_MASKED("u") " END",
+        "CASE WHEN u.id = $1::uuid OR " SHAPE_IS_ADMIN " THEN u.metadata ELSE '{}' END")
+    "  FROM orders o CROSS JOIN LATERAL (VALUES ('client', o.client_id), ('vendor', o.vendor_id),"
+    "       ('agent', o.agent_id)) AS p(part, id) JOIN users u ON u.id = p.id"
+    " WHERE o.id = $2::uuid AND " IS_PARTY);
+
+static void
+write_person(struct jw *j, const struct rows *people, const char *part)
+{
+    for (int i = 0; i < people->n; i++)
+        if (strcmp(rows_text(people, i, "_part"), part) == 0) {
+            jw_object(j, part);
+            (void)rows_members(j, people, i);
+            jw_end(j);
+            return;
+        }
+    jw_null(j, part);   /* no agent yet */
+}
+
+/* GET /orders/:id -> the order, its listing, its people as the caller may see them. */
+static reply
+show_order(struct req *r)
+{
+    const char *me = r->user.id, *id = r->arg[0];
+    int listing_ticket = db_queue(r, its_listing, me, id);
+    int people_ticket = db_queue(r, its_people, me, id);
+    const struct rows *found = db_row(r, order, me, id);
+    const struct rows *listing = db_queued(r, listing_ticket);
+    if (found == NULL || listing->n == 0)   /* (the agent may be changed between the two) */
+        return failf(r, ERR_NOT_FOUND, "There is no such order.");
+    struct jw *j = answer(r);
+    jw_object(j, "order");
+    (void)rows_members(j, found, 0);
+    jw_end(j);
+    shape_listing_object(j, "listing", listing, 0, SHAPE_ALONE, req_now(r));
+    const struct rows *people = db_queued(r, people_ticket);
+    write_person(j, people, "client");
+    write_person(j, people, "vendor");
+    write_person(j, people, "agent");
+    return ok(r);
+}
+
+APP("orders", ROUTES)
