@@ -371,6 +371,7 @@ queue_sent(const struct outcome *o, int n)
         return false;
     if (rows_bool(rows, 0, "resumed")) {
         log_info("the queue goes on");
+        queue.woken = true;
         db_wake(queue.db, "selliko_events");
     }
     FAULT("recorded");
