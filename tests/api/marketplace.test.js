@@ -1,0 +1,114 @@
+'use strict';
+const { test, before } = require('node:test');
+const assert = require('node:assert/strict');
+const crypto = require('node:crypto');
+const { shared, until, signIn, liveListing, makeListing, mustBid, quickListing } = require('./lib');
+
+const w = shared();
+const wrong = (r) => (r.body.details ?? []).map((d) => d.field).sort();
+const brand = `Mq${crypto.randomBytes(5).toString('hex')}`;   // nobody else's
+let client, admin, a, b, cheap, dear, middle;
+const look = async (q = '', token = a.token) => { const r = await w.get(`/marketplace?brand=${brand}${q}`, token); assert.equal(r.status, 200, r.text); return r.body; };
+const models = async (q, token) => (await look(q, token)).listings.map((l) => l.model).join(' ');
+
+before(async () => {
+  [client, admin, a, b] = await Promise.all([signIn(w), signIn(w, 'ADMIN'), signIn(w, 'VENDOR'), signIn(w, 'VENDOR')]);
+  middle = await liveListing(w, client, admin, { brand, model: 'Middle', askingPrice: '20000', condition: 'Fair' }, 3);
+  cheap = await liveListing(w, client, admin, { brand, model: 'Cheap', askingPrice: '10000.50', condition: 'Good', description: 'With a velvet case' }, 1);
+  dear = await liveListing(w, client, admin, { brand: brand.toUpperCase(), model: 'Dear', askingPrice: '30000', condition: 'Excellent' }, 2);
+});
+
+test('live auctions with their bids and the minutes that are left', async () => {
+  let { listings, pagination } = await look();
+  assert.deepEqual(pagination, { page: 1, limit: 20, total: 3, totalPages: 1, hasNext: false, hasPrev: false });
+  const mine = listings.find((l) => l.id === cheap.id);
+  assert.deepEqual([mine.currentBid, mine.totalBids, mine.askingPrice, mine.timeLeft], [null, 0, 10000.5, 60]);
+  await mustBid(w, a, cheap.id, 5000.25); await mustBid(w, b, cheap.id, 6000);
+  ({ listings } = await look());
+  assert.deepEqual([listings.find((l) => l.id === cheap.id).currentBid, listings.find((l) => l.id === cheap.id).totalBids], [6000, 2], 'one who is signed in sees it at once');
+  await until('everybody sees it', async () => (await look('', null)).listings.find((l) => l.id === cheap.id)?.currentBid === 6000, 10);
+});
+
+test('minutes are whole, rounded up', async () => {
+  const own = `Tq${crypto.randomBytes(4).toString('hex')}`;
+  quickListing(w, client.id, { brand: own, ends: '90 seconds' });
+  assert.equal((await w.get(`/marketplace?brand=${own}`, a.token)).body.listings[0].timeLeft, 2);
+});
+
+test('a listing that ended is not there, whether it was closed or not', async () => {
+  const own = `Eq${crypto.randomBytes(4).toString('hex')}`;
+  const [over] = quickListing(w, client.id, { brand: own, ends: '-1 second' });
+  const [sold] = quickListing(w, client.id, { brand: own });
+  await mustBid(w, a, sold, 45000);
+  await makeListing(w, client, { brand: own });
+  const r = await w.get(`/marketplace?brand=${own}`, a.token);
+  assert.deepEqual(r.body.listings, []);
+  assert.ok(over);
+});
+
+test('brand, condition and price filter; the brand without regard to case', async () => {
+  assert.equal((await look('')).listings.length, 3);
+  assert.equal((await w.get(`/marketplace?brand=${brand.toLowerCase()}`, a.token)).body.listings.length, 3);
+  assert.equal((await w.get(`/marketplace?brand=${brand.slice(0, -1)}`, a.token)).body.listings.length, 0, 'the whole brand');
+  assert.equal(await models('&condition=Fair'), 'Middle');
+  assert.equal(await models('&minPrice=20000'), 'Dear Middle');
+  assert.equal(await models('&maxPrice=20000'), 'Cheap Middle');
+  assert.equal(await models('&minPrice=10000.51&maxPrice=29999.99'), 'Middle');
+  assert.equal(await models('&minPrice=10000.50&maxPrice=10000.50'), 'Cheap');
+  assert.equal(await models('&condition=Good&minPrice=20000'), '');
+});
+
+test('orders: newest is the latest to go live', async () => {
+  assert.equal(await models(''), 'Dear Cheap Middle');
+  assert.equal(await models('&sortBy=newest'), 'Dear Cheap Middle');
+  assert.equal(await models('&sortBy=ending-soon'), 'Cheap Dear Middle');
+  assert.equal(await models('&sortBy=lowest-price'), 'Cheap Middle Dear');
+  assert.equal(await models('&sortBy=highest-price'), 'Dear Middle Cheap');
+});
+
+test('search goes with every filter and order', async () => {
+  assert.equal(await models('&search=velvet'), 'Cheap');
+  assert.equal(await models(`&search=${encodeURIComponent('CASE velv')}`), 'Cheap');
+  assert.equal(await models('&search=velvet&condition=Fair'), '');
+  assert.equal(await models(`&search=${brand}&sortBy=lowest-price`), 'Cheap Middle Dear');
+  assert.equal(await models('&search=nowhere'), '');
+});
+
+test('pages', async () => {
+  assert.equal(await models('&sortBy=lowest-price&limit=2'), 'Cheap Middle');
+  const two = await look('&sortBy=lowest-price&limit=2&page=2');
+  assert.deepEqual([two.listings.map((l) => l.model).join(), two.pagination.totalPages, two.pagination.hasPrev, two.pagination.hasNext], ['Dear', 2, true, false]);
+  assert.equal((await look('&limit=101')).pagination.limit, 100);
+});
+
+test('a page\'s rows are one each, also when many have the same price and time', async () => {
+  const own = `Pq${crypto.randomBytes(4).toString('hex')}`;
+  const ids = quickListing(w, client.id, { brand: own, n: 45 });
+  for (const sortBy of ['newest', 'ending-soon', 'lowest-price', 'highest-price']) {
+    const seen = [];
+    for (const page of [1, 2, 3]) seen.push(...(await w.get(`/marketplace?brand=${own}&sortBy=${sortBy}&page=${page}`, a.token)).body.listings.map((l) => l.id));
+    assert.deepEqual([...seen].sort(), [...ids].sort(), sortBy);
+  }
+});
+
+test('a filter that is not of its type or set is refused', async () => {
+  for (const [q, field] of [['condition=good', 'condition'], ['condition=', 'condition'], ['minPrice=x', 'minPrice'], ['maxPrice=1e5', 'maxPrice'], ['minPrice=-1', 'minPrice'], ['minPrice=1.001', 'minPrice'], ['sortBy=oldest', 'sortBy'], ['sortBy=', 'sortBy'],
+    ['page=0', 'page'], ['limit=0', 'limit'], ['limit=ten', 'limit']]) {
+    const r = await w.get(`/marketplace?${q}`, a.token);
+    assert.equal(r.body.code, 'validation_failed', q);
+    assert.deepEqual(wrong(r), [field], q);
+  }
+  assert.deepEqual(wrong(await w.get('/marketplace?condition=x&sortBy=y&page=z')), ['condition', 'page', 'sortBy']);
+  assert.equal((await w.get('/marketplace?search=%00')).status, 400);
+  assert.equal((await w.get('/marketplace?search=%ff%fe')).status, 400);
+});
+
+test('a bad token is refused, not treated as nobody', async () => {
+  assert.equal((await w.get('/marketplace', 'x.y.z')).status, 401);
+});
+
+test('what anybody sees holds no name and no id of a bidder', async () => {
+  const text = (await w.get(`/marketplace?brand=${brand}`)).text;
+  for (const who of [a, b]) assert.ok(!text.includes(who.id));
+  assert.ok(!text.includes('MG Road'));
+});

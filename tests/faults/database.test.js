@@ -1,0 +1,79 @@
+'use strict';
+// The database goes away and comes back: callers hear 503 with Retry-After, then all is as before,
+// without anybody restarting anything.
+const { test } = require('node:test');
+const assert = require('node:assert/strict');
+const fs = require('node:fs');
+const path = require('node:path');
+const { execFileSync } = require('node:child_process');
+const { own, until, sleep, signIn, liveListing, mustBid, bid, submit, askOtp, phone, messages } = require('../api/lib');
+
+const w = own();
+const pg = () => path.join(w.state, 'pg');
+const postmaster = () => Number(fs.readFileSync(path.join(pg(), 'postmaster.pid'), 'utf8').split('\n')[0]);
+const alive = (pid) => { try { return !/ Z /.test(fs.readFileSync(`/proc/${pid}/stat`, 'utf8').slice(-200).replace(/^.*\) /, ' ')); } catch { return false; } };
+async function stop(signal) {
+  const pid = postmaster();
+  process.kill(pid, signal);
+  await until('PostgreSQL is down', () => !alive(pid));
+  await sleep(300);
+}
+function start() {
+  const bin = fs.readdirSync('/usr/lib/postgresql').sort((a, b) => b - a).map((v) => `/usr/lib/postgresql/${v}/bin/pg_ctl`)[0];
+  const { uid, gid } = fs.statSync(pg());
+  if (!alive(postmasterOr0())) fs.rmSync(path.join(pg(), 'postmaster.pid'), { force: true });
+  const log = path.join(w.state, 'log/postgresql.log');
+  const env = { PATH: '/usr/bin:/bin', LANG: 'C.UTF-8', HOME: w.state };
+  const cmd = [bin, 'start', '-w', '-t', '60', '-D', pg(), '-l', log];
+  if (process.getuid() === 0) execFileSync('setpriv', [`--reuid=${uid}`, `--regid=${gid}`, '--clear-groups', ...cmd], { stdio: 'ignore', env, cwd: '/' });
+  else execFileSync(cmd[0], cmd.slice(1), { stdio: 'ignore', env, cwd: '/' });
+}
+const postmasterOr0 = () => { try { return postmaster(); } catch { return 0; } };
+
+async function awayAndBack(signal) {
+  const [client, vendor, admin] = await Promise.all([signIn(w), signIn(w, 'VENDOR'), signIn(w, 'ADMIN')]);
+  const l = await liveListing(w, client, admin);
+  await mustBid(w, vendor, l.id, 20000);
+  await stop(signal);
+  const attempts = () => ({
+    'GET /users/me': () => w.get('/users/me', client.token), 'POST /auth/send-otp': () => w.post('/auth/send-otp', { phone: phone() }), 'GET /listings/:id': () => w.get(`/listings/${l.id}`, vendor.token),
+    'GET /marketplace': () => w.get(`/marketplace?search=${Math.random().toString(36).slice(2)}`), 'POST /bids': () => bid(w, vendor, l.id, 21000), 'GET /orders': () => w.get('/orders', client.token), 'POST /listings': () => submit(w, client),
+  });
+  for (let round = 0; round < 3; round++) {
+    for (const [what, ask] of Object.entries(attempts())) {
+      const r = await ask();
+      assert.equal(r.status, 503, `${what}: ${r.text}`);
+      assert.equal(r.body.code, 'unavailable', what);
+    }
+  }
+  const health = await w.request('GET', '/health', { unchecked: true });
+  assert.equal(health.status, 503);
+  assert.equal(health.body.status, 'unhealthy');
+  // many at once: nobody hangs
+  const many = await Promise.all(Array.from({ length: 60 }, (_, i) => (i % 2 ? w.get('/users/me', client.token) : bid(w, vendor, l.id, 22000 + i))));
+  assert.deepEqual([...new Set(many.map((r) => r.status))], [503]);
+  start();
+  await until('health', async () => (await w.request('GET', '/health', { unchecked: true })).status === 200);
+  for (let i = 0; i < 20; i++) await Promise.all([w.request('GET', '/users/me', { token: client.token, unchecked: true }), w.request('GET', '/bids', { token: vendor.token, unchecked: true })]);
+  for (const [what, ask] of Object.entries(attempts())) {
+    if (what === 'POST /listings') continue;
+    const r = await until(`${what} again`, async () => { const x = await ask(); return x.status < 500 && x; });
+    assert.ok(r.status < 300, `${what}: ${r.text}`);
+  }
+  assert.equal((await submit(w, client)).status, 201);
+  await askOtp(w, phone());   // the sender is back too
+  w.sql(`UPDATE listings SET auction_end = now() WHERE id = '${l.id}'`);
+  await until('and the closer', async () => (await w.get(`/listings/${l.id}`, client.token)).body.listing.status === 'sold');
+}
+
+test('PostgreSQL is stopped and started: 503 with Retry-After, then service again', { timeout: 240000 }, () => awayAndBack('SIGINT'));
+test('PostgreSQL is killed and started: the same, and nothing committed is lost', { timeout: 240000 }, () => awayAndBack('SIGQUIT'));
+test('its sessions are cut one by one: at most the requests in hand fail', { timeout: 120000 }, async () => {
+  const client = await signIn(w);
+  for (let i = 0; i < 5; i++) {
+    w.sql('SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()');
+    await until('service again', async () => (await w.request('GET', '/users/me', { token: client.token, unchecked: true })).status === 200, 10);
+    assert.equal((await w.get('/users/me', client.token)).status, 200);
+  }
+  await askOtp(w, phone());
+});
