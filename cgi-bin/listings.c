@@ -138,7 +138,7 @@ decide_listing(struct req *r)
 {
     bool approved = body_bool(r, "approved");
     const char *reason = NULL, *hours = "24";
-    if (!approved)
+    if (!approved && !bad_input(r))
         reason = body_lines(r, "rejectionReason", 1, 500);
     if (approved && body_has(r, "auctionDurationHours")) {
         hours = body_decimal(r, "auctionDurationHours", 3, 9, false);
