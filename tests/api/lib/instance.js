@@ -66,7 +66,7 @@ class Instance {
       });
     });
   }
-  ctl(...args) { return this.quickstart('ctl', ...args); }
+  async ctl(...args) { await this.started; return this.quickstart('ctl', ...args); }
 
   setting(name) {
     const line = fs.readFileSync(path.join(this.state, 'selliko.conf'), 'utf8').split('\n').find((l) => l.startsWith(`${name}=`));
@@ -83,7 +83,7 @@ class Instance {
   uploads() { return path.join(this.state, 'uploads'); }
   log(name) { try { return fs.readFileSync(path.join(this.state, 'log', `${name}.log`), 'utf8'); } catch { return ''; } }
 
-  request(method, p, o) { return request(this.base, method, p, o); }
+  async request(method, p, o) { await this.started; return request(this.base, method, p, o); }
   get(p, token, o) { return this.request('GET', p, { token, ...o }); }
   post(p, json, token, o) { return this.request('POST', p, { json, token, ...o }); }
   put(p, json, token, o) { return this.request('PUT', p, { json, token, ...o }); }
@@ -93,15 +93,18 @@ class Instance {
 }
 
 function shared() {
+  if (!process.env.SELLIKO_TEST_BASE) return own();
   const w = new Instance({});
-  if (process.env.SELLIKO_TEST_BASE) w.attach(process.env.SELLIKO_TEST_BASE, process.env.SELLIKO_TEST_STATE);
-  else { before(() => w.start(), { timeout: 600000 }); after(() => w.stop(), { timeout: 120000 }); }
+  w.attach(process.env.SELLIKO_TEST_BASE, process.env.SELLIKO_TEST_STATE);
   return w;
 }
 
+// The hooks of a file begin side by side, so every request waits until the instance has started.
 function own(settings = {}) {
   const w = new Instance(settings);
-  before(() => w.start(), { timeout: 600000 });
+  w.started = w.start();
+  w.started.catch(() => {});   // told by the hook
+  before(() => w.started, { timeout: 600000 });
   after(() => w.stop(), { timeout: 120000 });
   return w;
 }
