@@ -168,7 +168,14 @@ struct config_roles {
     X(INT(100, 300000), gateway_upgrade_timeout_ms, GATEWAY_UPGRADE_TIMEOUT_MS, "10000", "") \
     X(INT(1000, 100000000), gateway_max_payload_bytes, GATEWAY_MAX_PAYLOAD, "1000000", \
       "bytes in one message from a client") \
-    X(INT(1, 1000000), gateway_max_clients, GATEWAY_MAX_CLIENTS, "10000", "of one gateway process") \
+    X(INT(1, 1000000), gateway_max_clients, GATEWAY_MAX_CLIENTS, "25000", "of one gateway process") \
+    X(INT(1, 1000000), gateway_clients_per_address, GATEWAY_CLIENTS_PER_ADDRESS, "2000", \
+      "from one address (an IPv6 /64) at the same time; phones share carrier addresses") \
+    X(INT(1, 1000000), gateway_connects_per_minute, GATEWAY_CONNECTS_PER_MINUTE, "3000", \
+      "from one address, as many of them at once") \
+    X(STRING, gateway_name, GATEWAY_NAME, "g1", \
+      "of this process, where several run: a letter or digit and a number; session ids begin with it") \
+    X(INT(1, 8), gateways, GATEWAYS, "1", "how many run on this host; quickstart starts g1, g2, ...") \
     S("Backup") \
     X(PATH, backup_dir, BACKUP_DIR, "", "where dumps go; STATE_DIR/backup when not set") \
     X(INT(1, 3650), backup_keep_days, BACKUP_KEEP_DAYS, "14", "older dumps are removed")

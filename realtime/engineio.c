@@ -65,6 +65,14 @@ forget_address(struct lapse_queue *q, struct lapse_node *node)
 }
 
 bool
+session_room_left(const struct engineio *server)
+{
+    size_t max = server->settings.max_sessions;
+
+    return !server->stopping && (!max || server->n_open < max);
+}
+
+bool
 session_admit(struct engineio *server, const char *text)
 {
     const struct engineio_settings *set = &server->settings;

@@ -47,6 +47,8 @@ struct engineio_settings {
     /* Whether X-Real-IP names the client: only behind a proxy that sets it. */
     bool trust_real_ip;
 
+    size_t max_sessions; /* open at once; past that a handshake gets 503.  0 is no limit */
+
     /* Per client address (an IPv6 client counts as its /64): sessions open at once, and handshakes a
      * minute with as many in a burst.  Past either a handshake gets 429.  0 is no limit. */
     unsigned sessions_per_address;

@@ -137,6 +137,9 @@ struct conn {
 /* The endpoint at that path, or NULL. */
 const struct engineio_endpoint *session_endpoint(struct engineio *server, const char *path, size_t len);
 
+/* Whether there may be one more session of anybody. */
+bool session_room_left(const struct engineio *server);
+
 /* Whether that address may open one more session now; counts the handshake. */
 bool session_admit(struct engineio *server, const char *address);
 

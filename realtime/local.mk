@@ -16,6 +16,15 @@ realtime_librealtime_a_SOURCES += realtime/transport.c
 realtime_librealtime_a_SOURCES += realtime/socketpacket.c realtime/socketpacket.h
 realtime_librealtime_a_SOURCES += realtime/socketio.c realtime/socketio.h
 
+# What of it is Selliko's.
+gateway_PROGRAMS += realtime/selliko-gateway
+realtime_selliko_gateway_SOURCES  =
+realtime_selliko_gateway_SOURCES += realtime/gateway.c
+realtime_selliko_gateway_SOURCES += realtime/asks.c realtime/asks.h
+realtime_selliko_gateway_SOURCES += realtime/feed.c realtime/feed.h
+realtime_selliko_gateway_SOURCES += realtime/payload.c realtime/payload.h
+realtime_selliko_gateway_LDADD    = $(REALTIME_LIBS) $(SELLIKO_LIBS)
+
 # The server that the protocols' conformance suites, and tests/realtime/*.test.js, are run against.
 check_PROGRAMS += tests/realtime/echo
 tests_realtime_echo_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/realtime

@@ -60,7 +60,8 @@ struct room {
     struct table_node by_name;
     struct member   **members;
     unsigned          n, room;
-    char              key[]; /* namespace, NUL, name */
+    const char       *name;
+    char              key[]; /* namespace, NUL, name, NUL */
 };
 
 struct member {
@@ -70,6 +71,7 @@ struct member {
         struct socketio_socket *socket;
     } pair;
     unsigned       index; /* in room->members */
+    int64_t        sequence; /* of the last numbered event that it was sent */
     struct member *prev, *next;
 };
 
@@ -230,9 +232,12 @@ socketio_join(struct socketio_socket *k, const char *name)
     if (!room) {
         char   key[MAX_NSP_LEN + SOCKETIO_ROOM_MAX + 2];
         size_t len = room_key(key, k->nsp, name);
-        room = must_alloc(sizeof(*room) + len);
+        room = must_alloc(sizeof(*room) + len + 1);
         memcpy(room->key, key, len);
+        room->name = room->key + strlen(room->key) + 1;
         table_add(&io->rooms, &room->by_name, room->key, len);
+        if (io->handlers.room_begins)
+            io->handlers.room_begins(io->app, room->key, room->name);
     }
     if (room->n == room->room) {
         room->room = room->room ? room->room * 2 : 2;
@@ -274,6 +279,8 @@ part(struct member *m)
     table_remove(&io->members, &m->by_pair);
     free(m);
     if (!room->n) {
+        if (io->handlers.room_ends)
+            io->handlers.room_ends(io->app, room->key, room->name);
         table_remove(&io->rooms, &room->by_name);
         free(room->members);
         free(room);
@@ -312,6 +319,42 @@ socketio_emit_room(struct socketio *io, const char *nsp, const char *name, const
         engineio_send(room->members[i]->pair.socket->session, f);
     frame_unref(f);
     return room->n;
+}
+
+unsigned
+socketio_send_room(struct socketio *io, const char *nsp, const char *name, struct frame *f,
+                   int64_t sequence)
+{
+    struct room *room = find_room(io, nsp, name);
+    unsigned     n = 0;
+
+    for (unsigned i = 0; room && i < room->n; i++) {
+        struct member *m = room->members[i];
+        if (sequence && m->sequence >= sequence)
+            continue;
+        if (sequence)
+            m->sequence = sequence;
+        engineio_send(m->pair.socket->session, f);
+        n++;
+    }
+    return n;
+}
+
+void
+socketio_set_sequence(struct socketio_socket *k, const char *name, int64_t sequence)
+{
+    struct member *m = find_member(k, find_room(k->client->io, k->nsp, name));
+
+    if (m && m->sequence < sequence)
+        m->sequence = sequence;
+}
+
+int64_t
+socketio_sequence(const struct socketio_socket *k, const char *name)
+{
+    const struct member *m = find_member(k, find_room(k->client->io, k->nsp, name));
+
+    return m ? m->sequence : 0;
 }
 
 unsigned

@@ -72,6 +72,10 @@ struct socketio_handlers {
     /* It is gone: "client namespace disconnect", "server namespace disconnect", or why the session
      * ended.  It can be emitted to no more. */
     void (*disconnect)(struct socketio_socket *, void *app, const char *reason);
+    /* A room has got its first member; has lost its last.  So an application that feeds rooms from
+     * outside knows what anybody listens to.  May be NULL. */
+    void (*room_begins)(void *app, const char *nsp, const char *room);
+    void (*room_ends)(void *app, const char *nsp, const char *room);
 };
 
 /* Settings are copied, the namespaces' names are not. */
@@ -128,6 +132,17 @@ bool socketio_is_in(const struct socketio_socket *k, const char *room);
 /* Sends one event to everyone in a namespace's room, from one buffer.  Returns how many that was. */
 unsigned socketio_emit_room(struct socketio *io, const char *nsp, const char *room, const char *json,
                             size_t len);
+
+/* The same with a frame of socketio_frame, for events that are numbered: whoever was sent that sequence
+ * or a later one in this room already is left out, so nobody is told twice, or of the past.  0: not
+ * numbered, everyone gets it. */
+unsigned socketio_send_room(struct socketio *io, const char *nsp, const char *room, struct frame *f,
+                            int64_t sequence);
+
+/* Says what a member has been sent by other ways; it only rises.  And what it has been sent: 0 for
+ * nothing, and for who is not in that room. */
+void    socketio_set_sequence(struct socketio_socket *k, const char *room, int64_t sequence);
+int64_t socketio_sequence(const struct socketio_socket *k, const char *room);
 
 /* How many are in it, and how many rooms there are. */
 unsigned socketio_room_size(const struct socketio *io, const char *nsp, const char *room);

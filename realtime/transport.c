@@ -188,7 +188,7 @@ enum problem {
     NO_LENGTH,
     TOO_LARGE,
     TOO_MANY,
-    STOPPING,
+    FULL,
     N_PROBLEMS
 };
 
@@ -205,7 +205,7 @@ static const struct {
     [NO_LENGTH] = {411, "{\"code\":3,\"message\":\"Length required\"}"},
     [TOO_LARGE] = {413, "{\"code\":3,\"message\":\"Payload too large\"}"},
     [TOO_MANY] = {429, "{\"code\":4,\"message\":\"Too many connections\"}"},
-    [STOPPING] = {503, "{\"code\":4,\"message\":\"Server is restarting\"}"},
+    [FULL] = {503, "{\"code\":4,\"message\":\"No room for more connections\"}"},
 };
 
 static int
@@ -462,8 +462,8 @@ http_request(struct engineio *server, struct lws *wsi, struct conn *conn)
     if (!q.eio4)
         return refuse(server, wsi, BAD_VERSION);
     if (!q.has_sid)
-        return server->stopping ? refuse(server, wsi, STOPPING)
-                                : open_polling(server, wsi, conn->endpoint);
+        return session_room_left(server) ? open_polling(server, wsi, conn->endpoint)
+                                         : refuse(server, wsi, FULL);
     struct engineio_session *s = session_find(server, conn->endpoint, q.sid, q.sid_len);
     if (!s)
         return refuse(server, wsi, UNKNOWN_SID);
@@ -535,8 +535,8 @@ confirm_upgrade(struct engineio *server, struct lws *wsi, const char *protocol)
         if (session_find(server, endpoint, q.sid, q.sid_len))
             return 0;
         why = UNKNOWN_SID;
-    } else if (server->stopping)
-        why = STOPPING;
+    } else if (!session_room_left(server))
+        why = FULL;
     else {
         client_address(server, wsi, address);
         if (session_admit(server, address))
