@@ -93,13 +93,26 @@ struct migrations {
     struct migration *item;   /* in the order of their names */
 };
 
-/* The folder's files judged by the database.  DIR NULL: where the migrations of this program lie. */
+/* The folder of the migrations: GIVEN, or (NULL) where those of this program lie; NULL when there are
+ * none.  Valid until the next call. */
+const char *migrations_dir(const char *given);
+
+/* The files of DIR judged by the database. */
 struct migrations migrations_read(PGconn *pg, const char *dir);
+
+/* How many of them are in each state. */
+struct migration_counts {
+    int n[4];   /* by enum migration_state */
+};
+struct migration_counts migrations_count(const struct migrations *m);
 
 /* ---- subcommands: what main returns ---- */
 
 int cmd_migrate(int argc, char **argv);
 int cmd_user(int argc, char **argv);
 int cmd_keygen(int argc, char **argv);
+int cmd_rotate_key(int argc, char **argv);
+int cmd_doctor(int argc, char **argv);
+int cmd_status(int argc, char **argv);
 
 #endif

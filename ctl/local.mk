@@ -5,6 +5,9 @@ ctl_sellikoctl_SOURCES += ctl/pg.c
 ctl_sellikoctl_SOURCES += ctl/keys.c
 ctl_sellikoctl_SOURCES += ctl/migrate.c
 ctl_sellikoctl_SOURCES += ctl/users.c
+ctl_sellikoctl_SOURCES += ctl/rotate.c
+ctl_sellikoctl_SOURCES += ctl/doctor.c
+ctl_sellikoctl_SOURCES += ctl/status.c
 
 # What keeps the programs of an instance running; quickstart starts it.
 dist_pkglibexec_SCRIPTS = ctl/selliko-supervise

@@ -90,6 +90,20 @@ default_dir(void)
     return SELLIKO_DATADIR "/sql";
 }
 
+const char *
+migrations_dir(const char *given)
+{
+    const char *dir = given != NULL ? given : default_dir();
+    struct dirent **entry;
+    int n = scandir(dir, &entry, is_migration, NULL);
+
+    for (int i = 0; i < n; i++)
+        free(entry[i]);
+    if (n >= 0)
+        free(entry);
+    return n > 0 ? dir : NULL;
+}
+
 static int
 by_name(const void *a, const void *b)
 {
@@ -113,13 +127,9 @@ migrations_read(PGconn *pg, const char *dir)
     struct dirent **entry;
     struct migrations m = { 0 };
 
-    if (dir == NULL)
-        dir = default_dir();
     int n = scandir(dir, &entry, is_migration, alphasort);
     if (n < 0)
-        die(CTL_PROBLEM, "%s: %s; name the folder of the migrations with --sql", dir, strerror(errno));
-    if (n == 0)
-        die(CTL_PROBLEM, "%s: there are no migrations here; name their folder with --sql", dir);
+        die(CTL_PROBLEM, "%s: %s", dir, strerror(errno));
 
     PGresult *recorded = NULL;
     if (pg_value(pg_query(pg, "SELECT to_regclass('schema_migrations')")) != NULL)
@@ -148,6 +158,16 @@ migrations_read(PGconn *pg, const char *dir)
     }
     qsort(m.item, m.n, sizeof *m.item, by_name);
     return m;
+}
+
+struct migration_counts
+migrations_count(const struct migrations *m)
+{
+    struct migration_counts counts = { { 0 } };
+
+    for (size_t i = 0; i < m->n; i++)
+        counts.n[m->item[i].state]++;
+    return counts;
 }
 
 /* The line of TEXT on which PostgreSQL found the error of RES; 0 when it does not say. */
@@ -205,12 +225,16 @@ apply(PGconn *pg, const struct migration *one)
 int
 cmd_migrate(int argc, char **argv)
 {
-    const char *dir = take_option(&argc, argv, "sql");
+    const char *given = take_option(&argc, argv, "sql");
     bool dry = take_flag(&argc, argv, "dry-run");
     char why[256];
     int edited = 0, done = 0, pending = 0;
 
     want_arguments(argc, argv, 0);
+    const char *dir = migrations_dir(given);
+    if (dir == NULL)
+        die(CTL_PROBLEM, "%s: there are no migrations here; name their folder with --sql",
+            given != NULL ? given : default_dir());
     PGconn *pg = pg_open();
     struct migrations m = migrations_read(pg, dir);
     for (size_t i = 0; i < m.n; i++)

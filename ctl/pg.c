@@ -18,6 +18,10 @@ pg_message(PGconn *pg)
     size_t len = strlen(text);
     while (len > 0 && (text[len - 1] == '\n' || text[len - 1] == ' '))
         text[--len] = '\0';
+    if (PQstatus(pg) != CONNECTION_OK)   /* several hints, a line each; a statement's error keeps its picture */
+        for (char *s = text; *s != '\0'; s++)
+            if (*s == '\n' || *s == '\t')
+                *s = ' ';
     return text;
 }
 

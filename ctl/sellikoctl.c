@@ -42,6 +42,25 @@ static const struct command commands[] = {
       "Print 256 random bits as one word of 43 characters, fit for JWT_SECRET, ENCRYPTION_KEY and\n"
       "FILE_URL_SECRET.  Needs no configuration.\n\n"
       "  --conf       print a line for each of the three, as the configuration file takes them\n" },
+    { "rotate-key", cmd_rotate_key, true, "seal personal data under a new key",
+      "usage: sellikoctl rotate-key [--resume | --prune] [--quiet]\n\n"
+      "Make a new key for the sealed fields (phones, IMEIs, addresses) and bring all rows under it,\n"
+      "while the service runs.  When it is killed, run it again: it goes on where it was.  ENCRYPTION_KEY\n"
+      "stays as it is.  Older keys are kept until --prune.\n\n"
+      "  --resume     no new key: only bring to the newest one what is under an older one\n"
+      "  --prune      remove the older keys, ten minutes after the newest was made at the earliest,\n"
+      "               when no row needs them any more\n"
+      "  --quiet      no progress\n" },
+    { "doctor", cmd_doctor, true, "look for what is wrong and say what mends it",
+      "usage: sellikoctl doctor [--sql DIR] [--strict]\n\n"
+      "Check configuration, database, migrations, keys, storage, queue, auctions, backup and clock, a\n"
+      "line each: ok, WARN or FAIL, with what to do.  A FAIL makes the exit code 1.\n\n"
+      "  --sql DIR    the folder of the migrations, when it is not this release's own\n"
+      "  --strict     a WARN makes the exit code 1, too\n" },
+    { "status", cmd_status, true, "how much of everything there is just now",
+      "usage: sellikoctl status\n\n"
+      "Versions, accounts, listings, the auctions that end next, orders, the WhatsApp queue, the last\n"
+      "backup, keys and space.\n" },
     { "sample-conf", cmd_sample, false, "print a configuration file with every setting's default",
       "usage: sellikoctl sample-conf\n\nPrint a complete, commented selliko.conf in which every setting stands at its default.\n" },
 };

@@ -120,6 +120,19 @@ note_failure(struct db *db, const PGresult *res)
               log_s("constraint", constraint));
 }
 
+/* Once a minute for the process that asks: a program that only seals and never opens would not meet
+ * the newer key otherwise, and would use the old one for ever.  `sellikoctl rotate-key` counts on it. */
+static bool
+keys_are_stale(void)
+{
+    static _Atomic time_t due;
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    time_t then = atomic_load_explicit(&due, memory_order_relaxed);
+    return now.tv_sec >= then && atomic_compare_exchange_strong(&due, &then, now.tv_sec + 60);
+}
+
 bool
 db_connect(struct db *db)
 {
@@ -134,8 +147,11 @@ db_connect(struct db *db)
             n = recv(PQsocket(db->conn), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
             dead |= n == 0;
         }
-        if (!dead)
+        if (!dead) {
+            if (keys_are_stale() && PQtransactionStatus(db->conn) == PQTRANS_IDLE)
+                (void)db_load_keys(db);
             return true;
+        }
         disconnect(db);
     }
     const char *keys[] = { "dbname", "application_name", "fallback_application_name", "connect_timeout",
@@ -153,8 +169,6 @@ db_connect(struct db *db)
     }
     PQsetNoticeReceiver(conn, db_ignore_notice, NULL);
     db->conn = conn;
-    /* At each connection, so that a program whose connection is younger than a key knows that key:
-     * rotate-key counts on it. */
     (void)db_load_keys(db);
     return true;
 }
@@ -256,9 +270,8 @@ rows_null(const struct rows *rows, int i, const char *name)
     return rows_text(rows, i, name) == NULL;
 }
 
-/* Open the sealed VALUE of FIELD into OUT (LEN + 1 bytes). */
-static bool
-open_sealed(const char *field, const char *value, size_t len, char *out, size_t *out_len)
+bool
+db_unseal(const char *field, const char *value, size_t len, char *out, size_t *out_len)
 {
     enum crypto_result result = crypto_unseal_text(out, out_len, field, value, len);
     if (result == CRYPTO_NO_KEY) {   /* sealed under a key that came after our start */
@@ -280,7 +293,7 @@ rows_sealed(struct arena *a, const struct rows *rows, int i, const char *name)
         return NULL;
     size_t len = (size_t)PQgetlength(rows->res, i, c);
     char *out = arena_alloc(a, len + 1);
-    return open_sealed(rows->cols->col[c].field, PQgetvalue(rows->res, i, c), len, out, &len) ? out : NULL;
+    return db_unseal(rows->cols->col[c].field, PQgetvalue(rows->res, i, c), len, out, &len) ? out : NULL;
 }
 
 static bool
@@ -291,7 +304,7 @@ write_sealed(struct jw *j, const struct column *c, const char *value, size_t len
     size_t plain_len;
     if (plain == NULL)
         abort();
-    bool opened = open_sealed(c->field, value, len, plain, &plain_len);
+    bool opened = db_unseal(c->field, value, len, plain, &plain_len);
     if (opened)
         jw_strn(j, c->key, plain, plain_len);
     else

@@ -100,8 +100,13 @@ void *db_pgconn(struct db *db);
 /* Wake those who LISTEN on CHANNEL; failing is no harm (they sweep every second). */
 void db_wake(struct db *db, const char *channel);
 
-/* Load the keyring from encryption_keys (done at each connection; again when a version is unknown). */
+/* Load the keyring from encryption_keys (done at each connection, when a version is unknown, and once
+ * a minute while statements are sent). */
 bool db_load_keys(struct db *db);
+
+/* crypto_unseal_text with the keyring loaded anew when it lacks the value's key: OUT has LEN + 1 bytes.
+ * False, and a line in the log, when it does not open. */
+bool db_unseal(const char *field, const char *value, size_t len, char *out, size_t *out_len);
 
 /* ---- the upper layer: within a request ---- */
 

@@ -14,7 +14,7 @@ idempotency_replay(struct req *r, int status, const char *sealed)
 {
     size_t len = strlen(sealed), plain_len;
     char *plain = arena_alloc(r->arena, len + 1);
-    if (crypto_unseal_text(plain, &plain_len, FIELD, sealed, len) != CRYPTO_OK)
+    if (!db_unseal(FIELD, sealed, len, plain, &plain_len))
         give_up(r, ERR_INTERNAL);
     return replay(r, status, plain, plain_len);
 }

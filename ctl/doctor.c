@@ -1,0 +1,388 @@
+/* doctor -- what is wrong, and what mends it.  One line a check:
+ *
+ *   ok    the check          what was found
+ *   WARN  the check          what will be a trouble, or is one for somebody
+ *   FAIL  the check          what does not work now: the exit code is 1
+ *
+ * Every check stands alone and goes as far as it can: without a database the others still say theirs. */
+#include "ctl.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "config.h"
+
+enum verdict { OK, WARN, FAIL };
+
+static int n_of[3];
+
+static void line(enum verdict v, const char *what, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+static void
+line(enum verdict v, const char *what, const char *fmt, ...)
+{
+    static const char *const words[] = { "ok", "WARN", "FAIL" };
+    va_list ap;
+
+    n_of[v]++;
+    printf("%-4s  %-14s  ", words[v], what);
+    va_start(ap, fmt);
+    vprintf(fmt, ap);
+    va_end(ap);
+    putchar('\n');
+}
+
+/* ---- without the database ---- */
+
+static void
+check_configuration(void)
+{
+    const struct config *c = config();
+    char *text = NULL;
+    size_t len;
+    FILE *out = open_memstream(&text, &len);
+
+    if (out == NULL)
+        die(CTL_PROBLEM, "out of memory");
+    int n = config_warnings(out);
+    fclose(out);
+    for (char *rest = text, *one; n > 0 && (one = strsep(&rest, "\n")) != NULL;)
+        if (*one != '\0')
+            line(WARN, "configuration", "%s", one);
+    free(text);
+    if (strcmp(c->jwt_secret, c->encryption_key) == 0 || strcmp(c->jwt_secret, c->file_url_secret) == 0
+        || strcmp(c->encryption_key, c->file_url_secret) == 0)
+        line(WARN, "configuration", "two secrets are the same: make each one with `sellikoctl keygen`");
+    if (n == 0)
+        line(OK, "configuration", "%s, %s", c->file != NULL ? c->file : "from the environment alone", c->env);
+}
+
+/* Days from 1970-01-01 to a day of the Gregorian calendar (Hinnant, "chrono-compatible low-level date
+ * algorithms"), so that no time zone takes part. */
+static long
+days(int y, int m, int d)
+{
+    y -= m <= 2;
+    long era = y / 400, yoe = y - era * 400, doy = (153 * (m + (m > 2 ? -3 : 9)) + 2) / 5 + d - 1;
+
+    return era * 146097 + yoe * 365 + yoe / 4 - yoe / 100 + doy - 719468;
+}
+
+/* When Meta ends each version of the Graph API (developers.facebook.com, "Graph API changelog"). */
+static void
+check_graph_api(void)
+{
+    static const struct { const char *version; int y, m, d; } end[] = {
+        { "v17.0", 2025, 9, 12 }, { "v20.0", 2026, 9, 24 }, { "v21.0", 2027, 1, 21 }, { "v22.0", 2027, 5, 20 },
+        { "v23.0", 2027, 10, 8 }, { "v24.0", 2028, 2, 18 }, { "v25.0", 2028, 7, 29 },
+    };
+    const char *version = config()->whatsapp_api_version;
+    long today = (long)(time(NULL) / 86400);
+
+    for (size_t i = 0; i < sizeof end / sizeof end[0]; i++) {
+        if (strcmp(version, end[i].version) != 0)
+            continue;
+        long left = days(end[i].y, end[i].m, end[i].d) - today;
+        if (left <= 0)
+            line(config()->whatsapp_access_token != NULL ? FAIL : WARN, "WhatsApp API",
+                 "%s ended on %d-%02d-%02d: set WHATSAPP_API_VERSION to a newer one", version, end[i].y, end[i].m, end[i].d);
+        else
+            line(left <= 90 ? WARN : OK, "WhatsApp API", "%s ends on %d-%02d-%02d, in %ld days%s", version, end[i].y, end[i].m,
+                 end[i].d, left, left <= 90 ? ": set WHATSAPP_API_VERSION to a newer one" : "");
+        return;
+    }
+    /* Versions between those listed ended with their neighbours; a later one is not known here yet. */
+    if (strtod(version + 1, NULL) < 20)
+        line(config()->whatsapp_access_token != NULL ? FAIL : WARN, "WhatsApp API",
+             "%s has ended: set WHATSAPP_API_VERSION to a newer one", version);
+    else
+        line(WARN, "WhatsApp API", "%s is not known to this release: look up when it ends", version);
+}
+
+static void
+check_program(const char *what, const char *path, const char *needed_for)
+{
+    if (access(path, X_OK) == 0)
+        line(OK, what, "%s", path);
+    else
+        line(FAIL, what, "%s: %s; without it %s", path, strerror(errno), needed_for);
+}
+
+/* A file can be made in FOLDER by the user who runs this, which should be the service's. */
+static void
+check_writable(const char *folder)
+{
+    char path[PATH_MAX];
+    struct stat st;
+
+    if (stat(folder, &st) != 0) {
+        line(FAIL, "storage", "%s: %s; make it, for the user of the service", folder, strerror(errno));
+        return;
+    }
+    if ((size_t)snprintf(path, sizeof path, "%s/.doctor-XXXXXX", folder) >= sizeof path)
+        return;
+    int fd = mkstemp(path);
+    if (fd < 0) {
+        line(FAIL, "storage", "%s cannot be written: %s", folder, strerror(errno));
+        return;
+    }
+    bool written = write(fd, "x", 1) == 1 && fsync(fd) == 0;
+    int why = errno;
+    close(fd);
+    unlink(path);
+    if (written)
+        line(OK, "storage", "%s can be written", folder);
+    else
+        line(FAIL, "storage", "%s: %s", folder, strerror(why));
+}
+
+static void
+check_space(const char *folder)
+{
+    struct statvfs fs;
+
+    if (statvfs(folder, &fs) != 0)
+        return;
+    double percent = fs.f_blocks > 0 ? 100.0 * (double)fs.f_bavail / (double)fs.f_blocks : 0;
+    double inodes = fs.f_files > 0 ? 100.0 * (double)fs.f_favail / (double)fs.f_files : 100;
+    double gb = (double)fs.f_bavail * (double)fs.f_frsize / 1e9;
+    enum verdict v = percent < 5 || inodes < 5 ? FAIL : percent < 15 || inodes < 15 ? WARN : OK;
+    line(v, "space", "%.1f GB (%.0f %%) free, %.0f %% of inodes%s", gb, percent, inodes,
+         v != OK ? ": make room, or uploads and the database will stop" : "");
+}
+
+static void
+check_storage(void)
+{
+    const struct config *c = config();
+    char uploads[PATH_MAX];
+
+    if (c->s3_bucket_name != NULL)
+        line(OK, "storage", "S3 bucket %s", c->s3_bucket_name);
+    if ((size_t)snprintf(uploads, sizeof uploads, "%s/uploads", c->state_dir) < sizeof uploads)
+        check_writable(uploads);
+    check_space(c->state_dir);
+}
+
+/* ---- with it ---- */
+
+static void
+check_clock(PGconn *pg)
+{
+    struct timespec before, after;
+
+    clock_gettime(CLOCK_REALTIME, &before);
+    PGresult *res = pg_query(pg, "SELECT extract(epoch FROM clock_timestamp())");
+    clock_gettime(CLOCK_REALTIME, &after);
+    double a = (double)before.tv_sec + (double)before.tv_nsec / 1e9, b = (double)after.tv_sec + (double)after.tv_nsec / 1e9;
+    double off = strtod(pg_value(res), NULL) - (a + b) / 2, unsure = (b - a) / 2;
+    PQclear(res);
+    double at_least = fabs(off) > unsure ? fabs(off) - unsure : 0;
+    enum verdict v = at_least > 30 ? FAIL : at_least > 2 ? WARN : OK;
+    line(v, "clock", "this host's is %.3f s %s the database's%s", fabs(off), off > 0 ? "behind" : "before",
+         v != OK ? ": tokens and file URLs are judged by this one, auctions by that one; run an NTP client on both" : "");
+}
+
+static void
+check_server(PGconn *pg)
+{
+    const struct config *c = config();
+    PGresult *res = pg_query(pg,
+        "SELECT pg_is_in_recovery() AS standby, current_setting('server_version') AS version,"
+        " current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int AS room,"
+        " (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') AS used,"
+        " current_setting('fsync') = 'on' AS fsync, current_setting('full_page_writes') = 'on' AS pages,"
+        " current_setting('synchronous_commit') <> 'off' AS sync,"
+        " pg_encoding_to_char(encoding) AS encoding, pg_size_pretty(pg_database_size(oid)) AS size"
+        " FROM pg_database WHERE datname = current_database()");
+    /* Nine programs and the gateway; the utilities come and go. */
+    int64_t want = 9 * (int64_t)c->processes * c->db_connections + (int64_t)c->processes * c->batchers + 10;
+    int64_t room = pg_int(res, 0, "room");
+
+    if (pg_is(res, 0, "standby"))
+        line(FAIL, "database", "DATABASE_URL leads to a standby, which cannot be written: name the primary");
+    else if (PQserverVersion(pg) < 140000)
+        line(FAIL, "database", "PostgreSQL %s is too old: 15 is what this is made for", pg_text(res, 0, "version"));
+    else
+        line(OK, "database", "PostgreSQL %s, %s", pg_text(res, 0, "version"), pg_text(res, 0, "size"));
+    if (strcmp(pg_text(res, 0, "encoding"), "UTF8") != 0)
+        line(FAIL, "database", "its encoding is %s: make it anew with UTF8", pg_text(res, 0, "encoding"));
+    if (!pg_is(res, 0, "fsync") || !pg_is(res, 0, "pages") || !pg_is(res, 0, "sync"))
+        line(WARN, "database", "fsync, full_page_writes or synchronous_commit is off: a power cut loses bids");
+    if (room < want)
+        line(WARN, "connections", "%lld of %lld in use, but the programs may open %lld: raise max_connections, or lower DB_CONNECTIONS",
+             (long long)pg_int(res, 0, "used"), (long long)room, (long long)want);
+    else
+        line(OK, "connections", "%lld in use, at most %lld wanted, %lld allowed", (long long)pg_int(res, 0, "used"),
+             (long long)want, (long long)room);
+    PQclear(res);
+}
+
+/* False when there is no schema for the other checks to look at. */
+static bool
+check_migrations(PGconn *pg, const char *given)
+{
+    const char *dir = migrations_dir(given);
+    if (dir == NULL) {
+        line(FAIL, "migrations", "this release's are not where it was installed: name their folder with --sql");
+        return pg_value(pg_query(pg, "SELECT to_regclass('schema_migrations')")) != NULL;
+    }
+    struct migrations m = migrations_read(pg, dir);
+    struct migration_counts counts = migrations_count(&m);
+
+    for (size_t i = 0; i < m.n; i++)
+        if (m.item[i].state == MIGRATION_EDITED)
+            line(FAIL, "migrations", "%s was edited after it had been applied: put it back", m.item[i].name);
+        else if (m.item[i].state == MIGRATION_UNKNOWN)
+            line(WARN, "migrations", "%s was applied, but this release lacks it: is this an older release?", m.item[i].name);
+    if (counts.n[MIGRATION_PENDING] > 0)
+        line(FAIL, "migrations", "%d to be applied: run `sellikoctl migrate`", counts.n[MIGRATION_PENDING]);
+    else
+        line(OK, "migrations", "%d applied", counts.n[MIGRATION_APPLIED]);
+    return counts.n[MIGRATION_PENDING] == 0;
+}
+
+static void
+check_keys(PGconn *pg)
+{
+    char why[256], phone[256];
+
+    if (!keys_load(pg, why, sizeof why)) {
+        line(FAIL, "keys", "%s", why);
+        return;
+    }
+    PGresult *res = pg_query(pg, "SELECT id || phone_sealed::text FROM users ORDER BY created_at LIMIT 1");
+    size_t len = PQntuples(res) > 0 ? (size_t)PQgetlength(res, 0, 0) : 0;
+    if (len > 0 && (len >= sizeof phone || crypto_unseal_text(phone, &len, "users.phone", pg_value(res), len) != CRYPTO_OK))
+        line(FAIL, "keys", "a sealed phone does not open: are encryption_keys and users of the same backup?");
+    else
+        line(OK, "keys", "version %u seals", crypto_keyring_newest(CRYPTO_SEAL));
+    explicit_bzero(phone, sizeof phone);
+    PQclear(res);
+    res = pg_query(pg, "SELECT 1 FROM service_state WHERE name = 'rotate_key'");
+    if (PQntuples(res) > 0)
+        line(WARN, "keys", "a rotation did not come to its end: run `sellikoctl rotate-key` again");
+    PQclear(res);
+}
+
+static void
+check_people(PGconn *pg)
+{
+    PGresult *res = pg_query(pg, "SELECT count(*) FILTER (WHERE role = 'ADMIN') AS admins,"
+                                 " count(*) FILTER (WHERE role = 'AGENT') AS agents FROM users WHERE is_active");
+
+    if (pg_int(res, 0, "admins") == 0)
+        line(WARN, "people", "there is no administrator, so nobody can approve a listing: run"
+                             " `sellikoctl user add --phone … --role ADMIN`");
+    else if (pg_int(res, 0, "agents") == 0)
+        line(WARN, "people", "there is no agent, so nothing can be picked up: run `sellikoctl user add --phone … --role AGENT`");
+    else
+        line(OK, "people", "%lld administrators, %lld agents", (long long)pg_int(res, 0, "admins"),
+             (long long)pg_int(res, 0, "agents"));
+    PQclear(res);
+}
+
+static void
+check_queue(PGconn *pg)
+{
+    PGresult *res = pg_query(pg,
+        "SELECT count(*) FILTER (WHERE status = 'queued') AS queued,"
+        " count(*) FILTER (WHERE status = 'failed' AND finished_at > now() - interval '1 day') AS failed,"
+        " coalesce(extract(epoch FROM now() - min(next_at) FILTER (WHERE status = 'queued')), 0)::bigint AS late,"
+        " (SELECT value ->> 'reason' FROM service_state WHERE name = 'whatsapp_queue'"
+        "     AND (value ->> 'stopped')::boolean) AS stopped,"
+        " EXISTS (SELECT FROM service_state WHERE name = 'whatsapp_queue' AND (value ->> 'stopped')::boolean) AS stop"
+        " FROM whatsapp_queue");
+    int64_t queued = pg_int(res, 0, "queued"), failed = pg_int(res, 0, "failed"), late = pg_int(res, 0, "late");
+    bool has_token = config()->whatsapp_access_token != NULL;
+
+    if (pg_is(res, 0, "stop"))
+        line(FAIL, "queue", "stopped: %s; %lld messages wait, and go on by themselves when that is mended",
+             pg_text(res, 0, "stopped") != NULL ? pg_text(res, 0, "stopped") : "no reason known", (long long)queued);
+    else if (!has_token && config()->production)
+        line(FAIL, "queue", "WHATSAPP_ACCESS_TOKEN is missing: %lld messages wait, nobody can sign in", (long long)queued);
+    else if (late > 60)
+        line(FAIL, "queue", "%lld messages wait, one for %lld s: does cron run selliko-send-whatsapp?", (long long)queued,
+             (long long)late);
+    else
+        line(OK, "queue", "%lld messages wait%s", (long long)queued, has_token ? "" : "; they go to log/whatsapp.log");
+    if (failed > 0)
+        line(WARN, "queue", "%lld messages failed in the last 24 hours: see error and error_code in whatsapp_queue",
+             (long long)failed);
+    PQclear(res);
+}
+
+static void
+check_auctions(PGconn *pg)
+{
+    PGresult *res = pg_query(pg,
+        "SELECT count(*) AS n, coalesce(extract(epoch FROM now() - min(auction_end)), 0)::bigint AS late"
+        " FROM listings WHERE status = 'live' AND auction_end < now() - interval '5 seconds'");
+
+    if (pg_int(res, 0, "n") > 0)
+        line(FAIL, "auctions", "%lld have ended but are not closed, one for %lld s: does cron run selliko-close-auctions?",
+             (long long)pg_int(res, 0, "n"), (long long)pg_int(res, 0, "late"));
+    else
+        line(OK, "auctions", "all that have ended are closed");
+    PQclear(res);
+}
+
+static void
+check_backup(PGconn *pg)
+{
+    PGresult *res = pg_query(pg, "SELECT to_char(updated_at, 'YYYY-MM-DD HH24:MI') AS at,"
+                                 " extract(epoch FROM now() - updated_at)::bigint / 3600 AS hours"
+                                 " FROM service_state WHERE name = 'backup'");
+    enum verdict bad = config()->production ? WARN : OK;
+
+    if (PQntuples(res) == 0)
+        line(bad, "backup", "none yet: does cron run selliko-backup?");
+    else if (pg_int(res, 0, "hours") > 48)
+        line(bad, "backup", "the last one is of %s UTC: does cron run selliko-backup?", pg_text(res, 0, "at"));
+    else
+        line(OK, "backup", "%s UTC", pg_text(res, 0, "at"));
+    PQclear(res);
+}
+
+/* doctor [--sql DIR] [--strict] */
+int
+cmd_doctor(int argc, char **argv)
+{
+    const char *sql = take_option(&argc, argv, "sql");
+    bool strict = take_flag(&argc, argv, "strict");
+    char why[1024];
+
+    want_arguments(argc, argv, 0);
+    check_configuration();
+    check_graph_api();
+    check_program("photo worker", config()->photo_worker, "no phone can be listed");
+    check_storage();
+    PGconn *pg = pg_try_open(why, sizeof why);
+    if (pg == NULL) {
+        line(FAIL, "database", "%s", why);
+    } else {
+        check_server(pg);
+        check_clock(pg);
+        if (check_migrations(pg, sql)) {
+            check_keys(pg);
+            check_people(pg);
+            check_queue(pg);
+            check_auctions(pg);
+            check_backup(pg);
+        }
+        PQfinish(pg);
+    }
+    fflush(stdout);
+    if (n_of[FAIL] + n_of[WARN] > 0)
+        note("%d to mend, %d to look at", n_of[FAIL], n_of[WARN]);
+    return n_of[FAIL] > 0 || (strict && n_of[WARN] > 0) ? CTL_PROBLEM : CTL_OK;
+}
