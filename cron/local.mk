@@ -4,3 +4,7 @@ cron_PROGRAMS += cron/selliko-send-whatsapp
 SEND_WHATSAPP = cron/selliko-send-whatsapp.c cron/queue.c cron/queue.h cron/post.c cron/post.h \
                 cron/devlog.c cron/devlog.h cron/fault.h
 cron_selliko_send_whatsapp_SOURCES = $(SEND_WHATSAPP)
+
+CRON = cron/cron.c cron/cron.h
+cron_PROGRAMS += cron/selliko-close-auctions
+cron_selliko_close_auctions_SOURCES = cron/selliko-close-auctions.c $(CRON)

@@ -62,6 +62,8 @@ END $$;
 
 -- End up to P_LIMIT auctions whose time is over; how many were ended.  Rows that somebody else holds
 -- are skipped, not waited for: the holder is another closer, or a bid, after which the next run comes.
+-- Each is ended in a transaction of its own within this one, so that one that cannot be (a broken rule, a
+-- bug) does not keep the others open: it stays live, and the server's log says why.
 CREATE FUNCTION close_auctions(p_limit int, p_rules auction_rules) RETURNS int LANGUAGE plpgsql AS $$
 DECLARE
     due  uuid;
@@ -70,8 +72,12 @@ BEGIN
     FOR due IN SELECT id FROM listings WHERE status = 'live' AND auction_end <= now()
                ORDER BY auction_end, id LIMIT p_limit FOR NO KEY UPDATE SKIP LOCKED
     LOOP
-        PERFORM settle_listing(due, p_rules);
-        done := done + 1;
+        BEGIN
+            PERFORM settle_listing(due, p_rules);
+            done := done + 1;
+        EXCEPTION WHEN OTHERS THEN
+            RAISE WARNING 'listing % cannot be closed: %', due, SQLERRM;
+        END;
     END LOOP;
     RETURN done;
 END $$;
