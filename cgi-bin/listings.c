@@ -141,7 +141,7 @@ decide_listing(struct req *r)
     if (!approved && !bad_input(r))
         reason = body_lines(r, "rejectionReason", 1, 500);
     if (approved && body_has(r, "auctionDurationHours")) {
-        hours = body_decimal(r, "auctionDurationHours", 3, 9, false);
+        hours = body_decimal(r, "auctionDurationHours", 3, 30, false);   /* a third of an hour has many digits */
         double h = hours != NULL ? strtod(hours, NULL) : 1;   /* the bounds only; SQL takes the digits */
         if (!(h > 0 && h <= 168))
             wrong(r, "auctionDurationHours", "must be above 0 and at most 168");

@@ -110,6 +110,34 @@ parse_query(struct req *r)
     }
 }
 
+/* Where json-c is more lenient than RFC 8259, even when strict: NaN and Infinity, "1.", "-01", control
+ * characters in strings.  S has been parsed, so every string ends and every escape is whole. */
+static bool
+is_strict_json(const char *s, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        if (s[i] == '"') {
+            while (s[++i] != '"') {
+                if ((unsigned char)s[i] < 0x20)
+                    return false;
+                i += s[i] == '\\';
+            }
+        } else if (s[i] == 'N' || s[i] == 'I') {
+            return false;
+        } else if (s[i] == '-' || isdigit((unsigned char)s[i])) {
+            i += s[i] == '-';
+            if (!isdigit((unsigned char)s[i]) || (s[i] == '0' && isdigit((unsigned char)s[i + 1])))
+                return false;
+            size_t n = strcspn(s + i, ",]} \t\r\n");
+            const char *point = memchr(s + i, '.', n);
+            if (point != NULL && !isdigit((unsigned char)point[1]))
+                return false;
+            i += n - 1;
+        }
+    }
+    return true;
+}
+
 /* What json-c does not say: no NUL may hide in a string that is compared by strcmp later on. */
 static void
 parse_json(struct req *r)
@@ -135,7 +163,7 @@ parse_json(struct req *r)
     size_t end = json_tokener_get_parse_end(tok);
     json_tokener_free(tok);
     /* The parser stops at the first NUL, which is ours at the end, or one inside the body. */
-    bool whole = e == json_tokener_success && end >= len;
+    bool whole = e == json_tokener_success && end >= len && is_strict_json(body, len);
     if (!whole || !json_object_is_type(o, json_type_object)) {
         json_object_put(o);
         req_leave(r, whole ? fail_field(r, "body", "must be a JSON object") : fail(r, ERR_MALFORMED_JSON));
