@@ -38,6 +38,9 @@ FUZZERS += tests/fuzz/fuzz_fileurl
 FUZZERS += tests/fuzz/fuzz_token
 FUZZERS += tests/fuzz/fuzz_whatsapp
 
+# What the measurements need beside the service.
+EXTRA_PROGRAMS = tests/bench/seeder
+
 # A unit test includes the .c that it tests, so the library's copy of that module is left out by the
 # linker; the rest comes from the library.
 if HAVE_CMOCKA
