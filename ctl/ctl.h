@@ -3,7 +3,8 @@
  * A tool for a person at a terminal or a script: results go to stdout, everything else to stderr as
  * plain sentences, and the exit code is honest.  A subcommand may end the process wherever it stands
  * (die, and the pg_ calls below when they fail): what it had begun in the database is rolled back by
- * the server.  Memory and results are left to the end of the process. */
+ * the server.  Connections, results and memory are released when the process ends; pg_clear is for
+ * loops. */
 #ifndef SELLIKO_CTL_H
 #define SELLIKO_CTL_H
 
@@ -26,6 +27,9 @@ enum ctl_exit {
 /* Say what is wrong ("sellikoctl: …") and end. */
 _Noreturn void die(enum ctl_exit code, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* What lives until the end. */
+struct arena *ctl_memory(void);
 
 /* ---- options ---- */
 
@@ -50,8 +54,11 @@ PGresult *pg_query_(PGconn *pg, const char *sql, const char *const *param, int n
     pg_query_(pg, sql, (const char *const[]){ NULL __VA_OPT__(, ) __VA_ARGS__ } + 1, \
               (int)(sizeof((const char *const[]){ NULL __VA_OPT__(, ) __VA_ARGS__ }) / sizeof(char *)) - 1)
 
-/* Several statements at once, without parameters. */
+/* Several statements at once, without parameters; pg_run leaves it to the caller to judge the result. */
+PGresult *pg_run(PGconn *pg, const char *sql);
 void pg_exec(PGconn *pg, const char *sql);
+
+void pg_clear(PGresult *res);
 
 /* The value of row I's column NAME, NULL for null. */
 const char *pg_text(const PGresult *res, int i, const char *name);

@@ -185,7 +185,7 @@ check_clock(PGconn *pg)
     clock_gettime(CLOCK_REALTIME, &after);
     double a = (double)before.tv_sec + (double)before.tv_nsec / 1e9, b = (double)after.tv_sec + (double)after.tv_nsec / 1e9;
     double off = strtod(pg_value(res), NULL) - (a + b) / 2, unsure = (b - a) / 2;
-    PQclear(res);
+    pg_clear(res);
     double at_least = fabs(off) > unsure ? fabs(off) - unsure : 0;
     enum verdict v = at_least > 30 ? FAIL : at_least > 2 ? WARN : OK;
     line(v, "clock", "this host's is %.3f s %s the database's%s", fabs(off), off > 0 ? "behind" : "before",
@@ -224,7 +224,7 @@ check_server(PGconn *pg)
     else
         line(OK, "connections", "%lld in use, at most %lld wanted, %lld allowed", (long long)pg_int(res, 0, "used"),
              (long long)want, (long long)room);
-    PQclear(res);
+    pg_clear(res);
 }
 
 /* False when there is no schema for the other checks to look at. */
@@ -267,11 +267,11 @@ check_keys(PGconn *pg)
     else
         line(OK, "keys", "version %u seals", crypto_keyring_newest(CRYPTO_SEAL));
     explicit_bzero(phone, sizeof phone);
-    PQclear(res);
+    pg_clear(res);
     res = pg_query(pg, "SELECT 1 FROM service_state WHERE name = 'rotate_key'");
     if (PQntuples(res) > 0)
         line(WARN, "keys", "a rotation did not come to its end: run `sellikoctl rotate-key` again");
-    PQclear(res);
+    pg_clear(res);
 }
 
 static void
@@ -288,7 +288,7 @@ check_people(PGconn *pg)
     else
         line(OK, "people", "%lld administrators, %lld agents", (long long)pg_int(res, 0, "admins"),
              (long long)pg_int(res, 0, "agents"));
-    PQclear(res);
+    pg_clear(res);
 }
 
 static void
@@ -318,7 +318,7 @@ check_queue(PGconn *pg)
     if (failed > 0)
         line(WARN, "queue", "%lld messages failed in the last 24 hours: see error and error_code in whatsapp_queue",
              (long long)failed);
-    PQclear(res);
+    pg_clear(res);
 }
 
 static void
@@ -333,7 +333,7 @@ check_auctions(PGconn *pg)
              (long long)pg_int(res, 0, "n"), (long long)pg_int(res, 0, "late"));
     else
         line(OK, "auctions", "all that have ended are closed");
-    PQclear(res);
+    pg_clear(res);
 }
 
 static void
@@ -350,7 +350,7 @@ check_backup(PGconn *pg)
         line(bad, "backup", "the last one is of %s UTC: does cron run selliko-backup?", pg_text(res, 0, "at"));
     else
         line(OK, "backup", "%s UTC", pg_text(res, 0, "at"));
-    PQclear(res);
+    pg_clear(res);
 }
 
 /* doctor [--sql DIR] [--strict] */
@@ -379,7 +379,6 @@ cmd_doctor(int argc, char **argv)
             check_auctions(pg);
             check_backup(pg);
         }
-        PQfinish(pg);
     }
     fflush(stdout);
     if (n_of[FAIL] + n_of[WARN] > 0)

@@ -38,7 +38,7 @@ keys_load(PGconn *pg, char *why, size_t size)
         }
         OPENSSL_cleanse(key, sizeof key);
     }
-    PQclear(res);
+    pg_clear(res);
     if (good && (crypto_keyring_newest(CRYPTO_SEAL) == 0 || crypto_keyring_newest(CRYPTO_HASH) == 0)) {
         snprintf(why, size, "there are no encryption keys yet: run `sellikoctl migrate`");
         good = false;
@@ -56,7 +56,7 @@ keys_make(PGconn *pg, enum crypto_purpose purpose, uint32_t version)
     crypto_wrap(config()->encryption_key, purpose, version, key, wrapped);
     crypto_hex(text + 2, wrapped, sizeof wrapped);
     snprintf(number, sizeof number, "%u", version);
-    PQclear(pg_query(pg, "INSERT INTO encryption_keys (purpose, version, wrapped) VALUES ($1, $2, $3)",
+    pg_clear(pg_query(pg, "INSERT INTO encryption_keys (purpose, version, wrapped) VALUES ($1, $2, $3)",
                      purpose_name(purpose), number, text));
     if (!crypto_keyring_add(purpose, version, key))
         die(CTL_PROBLEM, "there are too many keys in encryption_keys");
@@ -75,7 +75,7 @@ keys_ensure(PGconn *pg)
             keys_make(pg, purpose, 1);
             made++;
         }
-        PQclear(res);
+        pg_clear(res);
     }
     return made;
 }

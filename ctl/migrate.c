@@ -19,6 +19,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "arena.h"
 #include "config.h"
 
 #ifndef SELLIKO_DATADIR
@@ -26,7 +27,6 @@
 #endif
 
 #define FIRST_FILE "001_create_users.sql"
-#define FILE_MAX_BYTES (4 * 1024 * 1024)
 
 /* "SELLIKO" in hex: the key of the advisory lock. */
 #define LOCK "SELECT pg_advisory_xact_lock(x'53454c4c494b4f'::bigint)"
@@ -50,11 +50,13 @@ read_text(const char *dir, const char *name)
     if ((size_t)snprintf(path, sizeof path, "%s/%s", dir, name) >= sizeof path)
         die(CTL_PROBLEM, "%s: the path is too long", dir);
     FILE *f = fopen(path, "re");
-    char *text = malloc(FILE_MAX_BYTES + 1);
-    if (f == NULL || text == NULL)
+    struct stat st;
+    if (f == NULL || fstat(fileno(f), &st) != 0)
         die(CTL_PROBLEM, "%s: %s", path, strerror(errno));
-    size_t len = fread(text, 1, FILE_MAX_BYTES + 1, f);
-    if (ferror(f) || len > FILE_MAX_BYTES || memchr(text, '\0', len) != NULL)
+    size_t size = (size_t)st.st_size;
+    char *text = arena_alloc(ctl_memory(), size + 1);
+    size_t len = fread(text, 1, size, f);
+    if (len < size || memchr(text, '\0', len) != NULL)
         die(CTL_PROBLEM, "%s: cannot be read as SQL", path);
     fclose(f);
     text[len] = '\0';
@@ -135,14 +137,13 @@ migrations_read(PGconn *pg, const char *dir)
     if (pg_value(pg_query(pg, "SELECT to_regclass('schema_migrations')")) != NULL)
         recorded = pg_query(pg, "SELECT name, checksum FROM schema_migrations");
     int n_recorded = recorded != NULL ? PQntuples(recorded) : 0;
-    m.item = calloc((size_t)n + (size_t)n_recorded, sizeof *m.item);
-    if (m.item == NULL)
-        die(CTL_PROBLEM, "out of memory");
+    m.item = arena_zalloc(ctl_memory(), (size_t)n + (size_t)n_recorded, sizeof *m.item);
 
     for (int i = 0; i < n; i++) {
         struct migration *one = &m.item[m.n++];
         uint8_t hash[32];
-        one->name = entry[i]->d_name;
+        one->name = arena_strdup(ctl_memory(), entry[i]->d_name);
+        free(entry[i]);
         one->text = read_text(dir, one->name);
         crypto_sha256(one->text, strlen(one->text), hash);
         crypto_hex(one->checksum, hash, sizeof hash);
@@ -151,6 +152,7 @@ migrations_read(PGconn *pg, const char *dir)
                      : strcmp(known, one->checksum) == 0 ? MIGRATION_APPLIED
                                                          : MIGRATION_EDITED;
     }
+    free(entry);
     for (int i = 0; i < n_recorded; i++) {
         struct migration key = { .name = PQgetvalue(recorded, i, 0) };
         if (bsearch(&key, m.item, (size_t)n, sizeof *m.item, by_name) == NULL)
@@ -200,11 +202,11 @@ apply(PGconn *pg, const struct migration *one)
         pg_exec(pg, "COMMIT");
         return false;
     }
-    PQclear(known);
+    pg_clear(known);
 
     /* Waiting for a table's lock would make everybody behind us wait as well: rather try again later. */
     pg_exec(pg, "SET LOCAL lock_timeout = '15s'");
-    PGresult *res = PQexec(pg, one->text);
+    PGresult *res = pg_run(pg, one->text);
     if (PQresultStatus(res) != PGRES_COMMAND_OK && PQresultStatus(res) != PGRES_TUPLES_OK
         && PQresultStatus(res) != PGRES_EMPTY_QUERY) {
         int line = line_of(one->text, res);
@@ -213,10 +215,10 @@ apply(PGconn *pg, const struct migration *one)
             snprintf(where, sizeof where, ":%d", line);
         die(PQstatus(pg) == CONNECTION_OK ? CTL_PROBLEM : CTL_UNAVAILABLE, "%s%s: %s", one->name, where, pg_message(pg));
     }
-    PQclear(res);
+    pg_clear(res);
     if (PQtransactionStatus(pg) != PQTRANS_INTRANS)
         die(CTL_PROBLEM, "%s: ends the transaction in which it runs; a migration must not", one->name);
-    PQclear(pg_query(pg, "INSERT INTO schema_migrations (name, checksum) VALUES ($1, $2)", one->name, one->checksum));
+    pg_clear(pg_query(pg, "INSERT INTO schema_migrations (name, checksum) VALUES ($1, $2)", one->name, one->checksum));
     pg_exec(pg, "COMMIT");
     return true;
 }

@@ -9,6 +9,48 @@
 
 #include "config.h"
 
+/* What is open: cleared when the process ends, from wherever it does, so that a leak checker finds
+ * nothing and no path has to think of it. */
+static struct {
+    PGconn *conn[4];
+    PGresult **result;
+    size_t n_conns, n_results, cap;
+} held;
+
+static void
+release_all(void)
+{
+    for (size_t i = 0; i < held.n_results; i++)
+        PQclear(held.result[i]);
+    free(held.result);
+    for (size_t i = 0; i < held.n_conns; i++)
+        PQfinish(held.conn[i]);
+    held.n_results = held.n_conns = 0;
+}
+
+static PGresult *
+hold(PGresult *res)
+{
+    if (held.n_results == held.cap) {
+        held.cap = held.cap * 2 + 16;
+        held.result = reallocarray(held.result, held.cap, sizeof *held.result);
+        if (held.result == NULL)
+            abort();
+    }
+    return held.result[held.n_results++] = res;
+}
+
+void
+pg_clear(PGresult *res)
+{
+    for (size_t i = held.n_results; i-- > 0;)
+        if (held.result[i] == res) {
+            held.result[i] = held.result[--held.n_results];
+            PQclear(res);
+            return;
+        }
+}
+
 const char *
 pg_message(PGconn *pg)
 {
@@ -43,7 +85,11 @@ pg_try_open(char *why, size_t size)
 
     if (pg != NULL && PQstatus(pg) == CONNECTION_OK) {
         PQsetNoticeReceiver(pg, ignore_notice, NULL);
-        return pg;
+        if (held.n_conns == 0)
+            atexit(release_all);
+        if (held.n_conns == sizeof held.conn / sizeof held.conn[0])
+            abort();
+        return held.conn[held.n_conns++] = pg;
     }
     snprintf(why, size, "%s", pg != NULL ? pg_message(pg) : "out of memory");
     PQfinish(pg);
@@ -64,21 +110,27 @@ pg_open(void)
 PGresult *
 pg_query_(PGconn *pg, const char *sql, const char *const *param, int n)
 {
-    PGresult *res = PQexecParams(pg, sql, n, NULL, param, NULL, NULL, 0);
+    PGresult *res = hold(PQexecParams(pg, sql, n, NULL, param, NULL, NULL, 0));
 
     if (PQresultStatus(res) != PGRES_TUPLES_OK && PQresultStatus(res) != PGRES_COMMAND_OK)
         die(PQstatus(pg) == CONNECTION_OK ? CTL_PROBLEM : CTL_UNAVAILABLE, "%s", pg_message(pg));
     return res;
 }
 
+PGresult *
+pg_run(PGconn *pg, const char *sql)
+{
+    return hold(PQexec(pg, sql));
+}
+
 void
 pg_exec(PGconn *pg, const char *sql)
 {
-    PGresult *res = PQexec(pg, sql);
+    PGresult *res = pg_run(pg, sql);
 
     if (PQresultStatus(res) != PGRES_TUPLES_OK && PQresultStatus(res) != PGRES_COMMAND_OK)
         die(PQstatus(pg) == CONNECTION_OK ? CTL_PROBLEM : CTL_UNAVAILABLE, "%s", pg_message(pg));
-    PQclear(res);
+    pg_clear(res);
 }
 
 const char *

@@ -146,7 +146,7 @@ reseal_row(struct run *run, const struct table *t, const PGresult *old, int i)
     }
     add(&sql, " WHERE ctid = $1::tid");
     if (n > 1) {
-        PQclear(pg_query_(run->pg, sql.s, param, n));
+        pg_clear(pg_query_(run->pg, sql.s, param, n));
         run->done++;
     }
     for (int c = 0; c < t->n; c++)
@@ -188,7 +188,7 @@ pass(struct run *run, const struct table *t)
         PGresult *old = pg_query(run->pg, sql.s, run->prefix, from, to);
         for (int i = 0; i < PQntuples(old); i++)
             reseal_row(run, t, old, i);
-        PQclear(old);
+        pg_clear(old);
         pg_exec(run->pg, "COMMIT");
         show(run, t->name, block, blocks);
     }
@@ -206,7 +206,7 @@ left(struct run *run)
         add_condition(&sql, &tables[i]);
         PGresult *res = pg_query(run->pg, sql.s, run->prefix);
         n += strtoll(pg_value(res), NULL, 10);
-        PQclear(res);
+        pg_clear(res);
     }
     return n;
 }
@@ -233,14 +233,14 @@ choose_key(struct run *run)
         keys_make(run->pg, CRYPTO_SEAL, run->version + 1);
         aim(run);
         snprintf(number, sizeof number, "%u", run->version);
-        PQclear(pg_query(run->pg, "INSERT INTO service_state (name, value)"
+        pg_clear(pg_query(run->pg, "INSERT INTO service_state (name, value)"
                                   " VALUES ('rotate_key', jsonb_build_object('version', $1::int))", number));
-        PQclear(pg_query(run->pg, "INSERT INTO audit_log (action, target, details)"
+        pg_clear(pg_query(run->pg, "INSERT INTO audit_log (action, target, details)"
                                   " VALUES ('key.rotate', $1, jsonb_build_object('via', 'sellikoctl'))", number));
         pg_exec(run->pg, "COMMIT");
         note("new key: version %u", run->version);
     }
-    PQclear(res);
+    pg_clear(res);
 }
 
 static int
@@ -319,6 +319,6 @@ cmd_rotate_key(int argc, char **argv)
     if (pruning)
         return prune(&run);
     if (resume)   /* no new key: bring to the newest what is still under an older one */
-        PQclear(pg_query(run.pg, "INSERT INTO service_state (name, value) VALUES ('rotate_key', '{}') ON CONFLICT DO NOTHING"));
+        pg_clear(pg_query(run.pg, "INSERT INTO service_state (name, value) VALUES ('rotate_key', '{}') ON CONFLICT DO NOTHING"));
     return rotate(&run);
 }

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "arena.h"
 #include "config.h"
 #include "log.h"
 
@@ -102,6 +103,28 @@ note(const char *fmt, ...)
     va_start(ap, fmt);
     say(fmt, ap);
     va_end(ap);
+}
+
+/* ---- memory ---- */
+
+static struct arena *memory;
+
+static void
+release(void)
+{
+    arena_free(memory);
+}
+
+struct arena *
+ctl_memory(void)
+{
+    if (memory == NULL) {
+        memory = arena_new();
+        if (memory == NULL)
+            die(CTL_PROBLEM, "out of memory");
+        atexit(release);
+    }
+    return memory;
 }
 
 /* ---- options ---- */

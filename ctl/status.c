@@ -33,7 +33,7 @@ tally(PGconn *pg, const char *what, const char *sql)
     for (int i = 0; i < PQntuples(res); i++)
         printf("%s%s %s", i > 0 ? ", " : "", PQgetvalue(res, i, 0), PQgetvalue(res, i, 1));
     printf("%s\n", PQntuples(res) == 0 ? "none" : "");
-    PQclear(res);
+    pg_clear(res);
 }
 
 static void
@@ -48,7 +48,7 @@ show_versions(PGconn *pg)
     row("version", "selliko %s, schema %s (%s migrations)", PACKAGE_VERSION, pg_text(res, 0, "newest"), pg_text(res, 0, "n"));
     row("database", "PostgreSQL %s, %s, %s connections", pg_text(res, 0, "server"), pg_text(res, 0, "size"),
         pg_text(res, 0, "connections"));
-    PQclear(res);
+    pg_clear(res);
 }
 
 static void
@@ -64,7 +64,7 @@ show_auctions(PGconn *pg)
     for (int i = 0; i < PQntuples(res); i++)
         printf("              in %s  %s  %3s bids  %-12s  %s\n", pg_text(res, i, "remaining"), pg_text(res, i, "id"),
                pg_text(res, i, "bid_count"), pg_text(res, i, "highest"), pg_text(res, i, "device"));
-    PQclear(res);
+    pg_clear(res);
 }
 
 static void
@@ -84,10 +84,10 @@ show_queue(PGconn *pg)
         pg_text(res, 0, "late"), pg_text(res, 0, "sending"), pg_text(res, 0, "sent"), pg_text(res, 0, "failed"));
     if (stopped != NULL)
         row("", "stopped: %s", stopped);
-    PQclear(res);
+    pg_clear(res);
     res = pg_query(pg, "SELECT count(*) AS n FROM events");
     row("events", "%s kept", pg_text(res, 0, "n"));
-    PQclear(res);
+    pg_clear(res);
 }
 
 static void
@@ -99,7 +99,7 @@ show_backup(PGconn *pg)
         row("backup", "none yet");
     else
         row("backup", "%s UTC %s", pg_text(res, 0, "at"), pg_text(res, 0, "value"));
-    PQclear(res);
+    pg_clear(res);
 }
 
 static void

@@ -71,7 +71,7 @@ add(int argc, char **argv)
         " RETURNING id, is_active, id = $1 AS made",
         id, hash, sealed, phone + strlen(phone) - 4, name, role);
     bool made = pg_is(res, 0, "made");
-    PQclear(pg_query(pg,
+    pg_clear(pg_query(pg,
         "INSERT INTO audit_log (action, target, details)"
         " VALUES ($1, $2, jsonb_build_object('role', $3::text, 'via', 'sellikoctl'))",
         made ? "user.add" : "user.update", pg_text(res, 0, "id"), role));
@@ -109,7 +109,7 @@ list(int argc, char **argv)
     PGconn *pg = pg_open();
     need_keys(pg);
     pg_exec(pg, "BEGIN");
-    PQclear(pg_query(pg,
+    pg_clear(pg_query(pg,
         "DECLARE everybody NO SCROLL CURSOR FOR"
         " SELECT id, role, is_active, id || phone_sealed::text AS phone, phone_last4, name,"
         "     to_char(last_login, 'YYYY-MM-DD HH24:MI') AS last_login"
@@ -125,7 +125,7 @@ list(int argc, char **argv)
                    pg_text(res, i, "name"));
         }
         int n = PQntuples(res);
-        PQclear(res);
+        pg_clear(res);
         if (n == 0)
             break;
     }
