@@ -77,35 +77,45 @@ days(int y, int m, int d)
     return era * 146097 + yoe * 365 + yoe / 4 - yoe / 100 + doy - 719468;
 }
 
-/* When Meta ends each version of the Graph API (developers.facebook.com, "Graph API changelog"). */
-static void
-check_graph_api(void)
+/* When Meta ends each version of the Graph API (developers.facebook.com, "Graph API changelog"), judged
+ * on the day TODAY (days since 1970).  Of an ended one nothing can be sent any more: whether that is a
+ * failure or only a warning depends on whether anything is (LIVE). */
+static enum verdict
+judge_version(const char *version, long today, bool live, char *says, size_t size)
 {
     static const struct { const char *version; int y, m, d; } end[] = {
         { "v17.0", 2025, 9, 12 }, { "v20.0", 2026, 9, 24 }, { "v21.0", 2027, 1, 21 }, { "v22.0", 2027, 5, 20 },
         { "v23.0", 2027, 10, 8 }, { "v24.0", 2028, 2, 18 }, { "v25.0", 2028, 7, 29 },
     };
-    const char *version = config()->whatsapp_api_version;
-    long today = (long)(time(NULL) / 86400);
+    static const char remedy[] = ": set WHATSAPP_API_VERSION to a newer one";
 
     for (size_t i = 0; i < sizeof end / sizeof end[0]; i++) {
         if (strcmp(version, end[i].version) != 0)
             continue;
         long left = days(end[i].y, end[i].m, end[i].d) - today;
         if (left <= 0)
-            line(config()->whatsapp_access_token != NULL ? FAIL : WARN, "WhatsApp API",
-                 "%s ended on %d-%02d-%02d: set WHATSAPP_API_VERSION to a newer one", version, end[i].y, end[i].m, end[i].d);
+            snprintf(says, size, "%s ended on %d-%02d-%02d%s", version, end[i].y, end[i].m, end[i].d, remedy);
         else
-            line(left <= 90 ? WARN : OK, "WhatsApp API", "%s ends on %d-%02d-%02d, in %ld days%s", version, end[i].y, end[i].m,
-                 end[i].d, left, left <= 90 ? ": set WHATSAPP_API_VERSION to a newer one" : "");
-        return;
+            snprintf(says, size, "%s ends on %d-%02d-%02d, in %ld days%s", version, end[i].y, end[i].m, end[i].d, left,
+                     left <= 90 ? remedy : "");
+        return left <= 0 ? (live ? FAIL : WARN) : left <= 90 ? WARN : OK;
     }
-    /* Versions between those listed ended with their neighbours; a later one is not known here yet. */
-    if (strtod(version + 1, NULL) < 20)
-        line(config()->whatsapp_access_token != NULL ? FAIL : WARN, "WhatsApp API",
-             "%s has ended: set WHATSAPP_API_VERSION to a newer one", version);
-    else
-        line(WARN, "WhatsApp API", "%s is not known to this release: look up when it ends", version);
+    if (strtod(version + 1, NULL) < 20) {   /* those between ended with their neighbours */
+        snprintf(says, size, "%s has ended%s", version, remedy);
+        return live ? FAIL : WARN;
+    }
+    snprintf(says, size, "%s is not known to this release: look up when it ends", version);
+    return WARN;
+}
+
+static void
+check_graph_api(void)
+{
+    char says[160];
+    enum verdict v = judge_version(config()->whatsapp_api_version, (long)(time(NULL) / 86400),
+                                   config()->whatsapp_access_token != NULL, says, sizeof says);
+
+    line(v, "WhatsApp API", "%s", says);
 }
 
 static void

@@ -1,6 +1,7 @@
 # ctl/ -- sellikoctl, the administrator's tool: one file a group of subcommands.
 sbin_PROGRAMS += ctl/sellikoctl
 ctl_sellikoctl_SOURCES  = ctl/sellikoctl.c ctl/ctl.h
+ctl_sellikoctl_SOURCES += ctl/tool.c
 ctl_sellikoctl_SOURCES += ctl/pg.c
 ctl_sellikoctl_SOURCES += ctl/keys.c
 ctl_sellikoctl_SOURCES += ctl/migrate.c

@@ -172,18 +172,14 @@ migrations_count(const struct migrations *m)
     return counts;
 }
 
-/* The line of TEXT on which PostgreSQL found the error of RES; 0 when it does not say. */
+/* The line of the POSITION-th character of TEXT, counted from 1 as PostgreSQL does. */
 static int
-line_of(const char *text, const PGresult *res)
+line_of(const char *text, long position)
 {
-    const char *position = PQresultErrorField(res, PG_DIAG_STATEMENT_POSITION);
-    long left = position != NULL ? strtol(position, NULL, 10) : 0;
     int line = 1;
 
-    if (left <= 0)
-        return 0;
-    for (const char *s = text; *s != '\0' && left > 1; s++) {   /* the position counts characters, not bytes */
-        left -= ((unsigned char)*s & 0xc0) != 0x80;
+    for (const char *s = text; *s != '\0' && position > 1; s++) {
+        position -= ((unsigned char)s[1] & 0xc0) != 0x80;   /* characters, not bytes */
         line += *s == '\n';
     }
     return line;
@@ -209,10 +205,10 @@ apply(PGconn *pg, const struct migration *one)
     PGresult *res = pg_run(pg, one->text);
     if (PQresultStatus(res) != PGRES_COMMAND_OK && PQresultStatus(res) != PGRES_TUPLES_OK
         && PQresultStatus(res) != PGRES_EMPTY_QUERY) {
-        int line = line_of(one->text, res);
+        const char *position = PQresultErrorField(res, PG_DIAG_STATEMENT_POSITION);
         char where[32] = "";
-        if (line > 0)
-            snprintf(where, sizeof where, ":%d", line);
+        if (position != NULL)
+            snprintf(where, sizeof where, ":%d", line_of(one->text, strtol(position, NULL, 10)));
         die(PQstatus(pg) == CONNECTION_OK ? CTL_PROBLEM : CTL_UNAVAILABLE, "%s%s: %s", one->name, where, pg_message(pg));
     }
     pg_clear(res);

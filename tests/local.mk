@@ -20,6 +20,9 @@ UNIT_TESTS += tests/unit/test_upload
 UNIT_TESTS += tests/unit/test_whatsapp
 UNIT_TESTS += tests/unit/test_hook
 
+UNIT_TESTS += tests/unit/test_ctl
+tests_unit_test_ctl_SOURCES = tests/unit/test_ctl.c ctl/tool.c ctl/pg.c ctl/keys.c
+
 UNIT_TESTS += tests/unit/test_engineio tests/unit/test_socketio
 tests_unit_test_engineio_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/realtime
 tests_unit_test_socketio_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/realtime
