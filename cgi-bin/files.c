@@ -1,14 +1,32 @@
 /* files -- who may fetch a stored file, and the agent's photos of a verification.
  *
  * nginx serves the bytes; before it does it asks here (auth_request) whether the URL's signature is right,
- * and keeps the answer as long as the URL lives. */
+ * and keeps the answer as long as the URL lives.
+ *
+ * A verification photo is stored before the task that it proves is completed, under a name of its own;
+ * nothing in the database knows of it until an agent names its URL there (agent.c). */
 #include "app.h"
 
+#include "config.h"
+#include "crypto.h"
 #include "fileurl.h"
+#include "image.h"
+#include "metrics.h"
+#include "shape.h"
+#include "store.h"
+#include "upload.h"
+
+#include <semaphore.h>
 
 #define ROUTES(X) \
-    X(GET, "/_verify", verify_url, UNASKED, 0)
+    X(GET,  "/_verify",            verify_url,   UNASKED, 0) \
+    X(POST, "/files/verification", upload_proof, AGENT, STREAMS)
 ROUTES(ROUTE_PROTOTYPE)
+
+enum { PHOTOS_AT_ONCE = 2, WORKER_TIMEOUT_MS = 60000 };
+
+static struct store *store;
+static sem_t room;   /* photos that are being worked on: verdicts must not wait for them */
 
 /* The subrequest of nginx, with the client's query as its own: 204, which nginx may keep until the URL
  * expires, or 403 for what is unsigned, tampered with or expired. */
@@ -28,4 +46,101 @@ verify_url(struct req *r)
     return failf(r, ERR_FORBIDDEN, "The link is not valid.");
 }
 
-APP("files", ROUTES)
+/* ---- verification photos ---- */
+
+static ssize_t
+read_body(void *ctx, void *buf, size_t len)
+{
+    return req_read(ctx, buf, len);
+}
+
+static reply
+refuse_form(struct req *r, enum upload_error e, const struct upload *form)
+{
+    switch (e) {
+    case UPLOAD_NOT_FORM_DATA:
+        return failf(r, ERR_UNSUPPORTED_MEDIA_TYPE, "Send the photo as multipart/form-data.");
+    case UPLOAD_DUPLICATE_FIELD:
+        return fail_field(r, form->field, "was given more than once");
+    case UPLOAD_FIELD_TOO_LARGE:
+        return failf(r, ERR_PAYLOAD_TOO_LARGE, "%s is too long.", form->field != NULL ? form->field : "The form");
+    case UPLOAD_FILE_TOO_LARGE:
+        return failf(r, ERR_PAYLOAD_TOO_LARGE, "%s is larger than 5 MB.", form->field);
+    case UPLOAD_MALFORMED: case UPLOAD_ABORTED:
+        return fail(r, ERR_MALFORMED_MULTIPART);
+    case UPLOAD_TOO_MANY_PARTS:
+        return failf(r, ERR_MALFORMED_MULTIPART, "The form has too many parts.");
+    case UPLOAD_STORAGE_FULL: case UPLOAD_STORAGE_FAILED: case UPLOAD_OK:
+        break;
+    }
+    give_up(r, ERR_UNAVAILABLE);
+}
+
+static void
+make_room(void *unused)
+{
+    (void)unused;
+    sem_post(&room);
+}
+
+SQL(is_agent, "SELECT agent_id = $2::uuid AS \"is\" FROM orders WHERE id = $1");
+
+/* POST /files/verification (multipart/form-data: orderId, photo) by the order's agent -> its URL.
+ * not_found, payload_too_large, malformed_multipart. */
+static reply
+upload_proof(struct req *r)
+{
+    (void)req_user(r);   /* before megabytes are read */
+    struct upload *form;
+    enum upload_error e = upload_read(r->arena, store, req_content_type(r), read_body, r, &UPLOAD_LIMITS, &form);
+    if (e != UPLOAD_OK)
+        return refuse_form(r, e, form);
+    for (size_t i = 0; i < form->n_fields; i++)
+        req_form_field(r, form->fields[i].name, form->fields[i].value, form->fields[i].len);
+    const char *order_id = body_uuid(r, "orderId");
+    const struct upload_file *photo = upload_file(form, "photo");
+    if (photo == NULL)
+        wrong(r, "photo", body_has(r, "photo") ? "must be a file" : "is required");
+    else if (photo->type != FILE_JPEG && photo->type != FILE_PNG && photo->type != FILE_WEBP)
+        wrong(r, "photo", "must be a JPEG, PNG or WebP picture");
+    if (bad_input(r))
+        return refuse_input(r);
+    const struct rows *order = db_row(r, is_agent, order_id, r->user.id);
+    if (order == NULL || !rows_bool(order, 0, "is"))
+        return failf(r, ERR_NOT_FOUND, "There is no such order.");
+
+    char name[CRYPTO_UUID_SIZE];
+    crypto_uuid7(name);
+    struct image_job job = { .kind = IMAGE_PROOF, .source = photo->path, .dir = store_stage_path(form->stage), .name = name };
+    while (sem_wait(&room) != 0)
+        ;
+    arena_own(r->arena, &room, make_room);
+    image_run(config()->photo_worker, WORKER_TIMEOUT_MS, &job, 1);
+    const char *problem = image_problem(job.status);
+    if (problem != NULL)
+        return fail_field(r, "photo", problem);
+    const char *file = arena_printf(r->arena, "%s.jpg", name);
+    if (job.status != IMAGE_OK
+        || store_publish_file(form->stage, file, arena_printf(r->arena, "verification/%s/%s", order_id, file)) != STORE_OK)
+        give_up(r, ERR_UNAVAILABLE);
+    metrics_add(METRICS_FILE_UPLOADS, 1);
+
+    char url[SHAPE_URL_MAX];
+    shape_url(arena_printf(r->arena, "verification/%s", order_id), file, req_now(r), url);
+    jw_str(answer(r), "url", url);
+    return created(r);
+}
+
+static void
+begin(void)
+{
+    static char root[4096];
+    snprintf(root, sizeof root, "%s/uploads", config()->state_dir);
+    if (store_open(root, &store) != STORE_OK || sem_init(&room, 0, PHOTOS_AT_ONCE) != 0) {
+        perror(root);
+        exit(1);
+    }
+    image_setup((unsigned)config()->photo_jobs);
+}
+
+APP_INIT("files", ROUTES, begin)

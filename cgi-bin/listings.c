@@ -5,10 +5,11 @@
  *
  * Everybody sees live, sold and expired ones; the others exist for their owner and administrators only
  * (404 to the rest).  What is private in a listing that all may see (IMEIs, street, bill) is masked by
- * the statement that reads it, see shape.h.  Handing in, with its photos, is listing_create.c.
- */
+ * the statement that reads it, see shape.h.  Handing in, with its photos, is listing_create.c;
+ * giving a sold one's order to an agent is assignments.c. */
 #include "app.h"
 
+#include "assignments.h"
 #include "listing_create.h"
 #include "shape.h"
 #include "totals.h"
@@ -19,6 +20,7 @@
     X(GET,    "/listings",                     list_listings,   ANYONE, CACHEABLE) \
     X(GET,    "/listings/{uuid}",              show_listing,    ANYONE, 0) \
     X(PUT,    "/listings/{uuid}/approve",      decide_listing,  ADMIN, 0) \
+    X(PUT,    "/listings/{uuid}/assign-agent", assign_agent,    ADMIN, 0) \
     X(POST,   "/listings/{uuid}/watch",        watch_listing,   SIGNED_IN, 0) \
     X(DELETE, "/listings/{uuid}/watch",        unwatch_listing, SIGNED_IN, 0)
 

@@ -4,9 +4,11 @@ cgi_PROGRAMS += cgi-bin/bids
 cgi_bin_bids_SOURCES = cgi-bin/bids.c cgi-bin/batch.c cgi-bin/batch.h
 cgi_PROGRAMS += cgi-bin/auth
 cgi_PROGRAMS += cgi-bin/listings
-cgi_bin_listings_SOURCES = cgi-bin/listings.c cgi-bin/listing_create.c cgi-bin/listing_create.h
+cgi_bin_listings_SOURCES = cgi-bin/listings.c cgi-bin/listing_create.c cgi-bin/listing_create.h \
+	cgi-bin/assignments.c cgi-bin/assignments.h
 cgi_PROGRAMS += cgi-bin/files
 cgi_PROGRAMS += cgi-bin/status
 cgi_PROGRAMS += cgi-bin/notifications
 cgi_bin_notifications_SOURCES = cgi-bin/notifications.c cgi-bin/webhooks.c cgi-bin/webhooks.h
 cgi_PROGRAMS += cgi-bin/orders
+cgi_PROGRAMS += cgi-bin/agent

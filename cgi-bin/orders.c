@@ -8,31 +8,44 @@
  * each other's number whole: they talk through the agent. */
 #include "app.h"
 
+#include "metrics.h"
 #include "shape.h"
 #include "totals.h"
+#include "valid.h"
+
+#include <json-c/json.h>
+#include <math.h>
 
 #define ROUTES(X) \
-    X(GET, "/orders",        list_orders, SIGNED_IN, 0) \
-    X(GET, "/orders/{uuid}", show_order,  SIGNED_IN, 0)
+    X(GET,  "/orders",               list_orders, SIGNED_IN, 0) \
+    X(GET,  "/orders/{uuid}",        show_order,  SIGNED_IN, 0) \
+    X(PUT,  "/orders/{uuid}/status", move_order,  SIGNED_IN, 0) \
+    X(POST, "/orders/{uuid}/rating", rate_order,  SIGNED_IN, 0)
 ROUTES(ROUTE_PROTOTYPE)
+
+#define STATUSES "pending_pickup|picked_up|in_transit|delivered|completed|cancelled"
 
 /* ---- lists ---- */
 
 /* One's own orders lie in three indexes, one a part; each is walked in its order and the walks are
- * merged, so that a page costs its rows however many orders an agent has had. */
-#define MINE_AS(column, others) \
-    "SELECT o.* FROM orders o WHERE o." column " = $1::uuid" others " {?2 AND o.status = $2 ?}"
-#define MINE \
-    "  FROM (" MINE_AS("client_id", "") \
-    "  UNION ALL " MINE_AS("vendor_id", " AND o.client_id <> o.vendor_id") \
-    "  UNION ALL " MINE_AS("agent_id", " AND o.agent_id <> o.client_id AND o.agent_id <> o.vendor_id") ") o"
+ * merged, so that a page costs its rows however many orders an agent has had.  It takes a limit that the
+ * planner can see to make it walk, so there is another statement for what lies deeper than that. */
+enum { NEAR = 100 };
+#define NEWEST " ORDER BY o.created_at DESC, o.id DESC"
+#define NEAREST NEWEST " LIMIT 100"
+#define MINE_AS(column, others, limit) \
+    "(SELECT o.* FROM orders o WHERE o." column " = $1::uuid" others " {?2 AND o.status = $2 ?}" limit ")"
+#define MINE(limit) \
+    "  FROM (" MINE_AS("client_id", "", limit) \
+    "  UNION ALL " MINE_AS("vendor_id", " AND o.client_id <> o.vendor_id", limit) \
+    "  UNION ALL " MINE_AS("agent_id", " AND o.agent_id <> o.client_id AND o.agent_id <> o.vendor_id", limit) ") o"
 #define ALL \
     "  FROM orders o WHERE true {?1 AND o.client_id = $1::uuid ?} {?2 AND o.vendor_id = $2::uuid ?}" \
     " {?3 AND o.agent_id = $3::uuid ?} {?4 AND o.status = $4 ?}"
-#define NEWEST " ORDER BY o.created_at DESC, o.id DESC"
 
-SQL(my_page, "SELECT " ORDER_COLUMNS MINE NEWEST " LIMIT $3 OFFSET $4");
-SQL(my_total, "SELECT count(*) " MINE);
+SQL(my_page, "SELECT " ORDER_COLUMNS MINE(NEAREST) NEWEST " LIMIT $3 OFFSET $4");
+SQL(my_deep_page, "SELECT " ORDER_COLUMNS MINE("") NEWEST " LIMIT $3 OFFSET $4");
+SQL(my_total, "SELECT count(*) " MINE(""));
 SQL(all_page, "SELECT " ORDER_COLUMNS ALL NEWEST " LIMIT $5 OFFSET $6");
 SQL(all_total, "SELECT count(*) " ALL);
 
@@ -55,8 +68,7 @@ list_orders(struct req *r)
     const char *client = query_party(r, "clientId", &others);
     const char *vendor = query_party(r, "vendorId", &others);
     const char *agent = query_party(r, "agentId", &others);
-    const char *status = query_has(r, "status")
-        ? query_choice(r, "status", "pending_pickup|picked_up|in_transit|delivered|completed|cancelled") : NULL;
+    const char *status = query_has(r, "status") ? query_choice(r, "status", STATUSES) : NULL;
     struct page page = in_page(r);
     if (bad_input(r))
         return refuse_input(r);
@@ -70,7 +82,7 @@ list_orders(struct req *r)
     const struct rows *rows = NULL;
     bool only_mine = client == NULL && vendor == NULL && agent == NULL && r->user.role != ROLE_ADMIN;
     if (only_mine) {
-        rows = db_rows_(r, &my_page, mine, 4);
+        rows = db_rows_(r, page.page * page.limit <= NEAR ? &my_page : &my_deep_page, mine, 4);
         only_mine = r->user.role != ROLE_ADMIN;
     }
     if (!only_mine)
@@ -135,6 +147,116 @@ show_order(struct req *r)
     write_person(j, people, "vendor");
     write_person(j, people, "agent");
     return ok(r);
+}
+
+/* ---- moving it on ---- */
+
+/* A coordinate: a member of the object LOCATION within ±BOUND degrees, as JSON text. */
+static const char *
+read_degrees(struct req *r, struct json_object *location, const char *member, double bound)
+{
+    struct json_object *o = NULL;
+    (void)json_object_object_get_ex(location, member, &o);
+    double degrees = NAN;
+    if (json_object_is_type(o, json_type_int) || json_object_is_type(o, json_type_double))
+        degrees = json_object_get_double(o);
+    else if (json_object_is_type(o, json_type_string)
+             && valid_decimal(json_object_get_string(o), (size_t)json_object_get_string_len(o), 3, 15, true))
+        degrees = strtod(json_object_get_string(o), NULL);
+    if (!(degrees >= -bound && degrees <= bound))   /* false for NaN, too */
+        wrong(r, arena_printf(r->arena, "location.%s", member),
+              arena_printf(r->arena, "must be a number from -%g to %g", bound, bound));
+    return arena_printf(r->arena, "%.15g", degrees);
+}
+
+static const char *
+read_location(struct req *r)
+{
+    struct json_object *o = body_json(r, "location");
+    if (o == NULL)
+        return NULL;
+    if (!json_object_is_type(o, json_type_object)) {
+        wrong(r, "location", "must be an object with lat and lng");
+        return NULL;
+    }
+    const char *lat = read_degrees(r, o, "lat", 90), *lng = read_degrees(r, o, "lng", 180);
+    return arena_printf(r->arena, "{\"lat\": %s, \"lng\": %s}", lat, lng);
+}
+
+static reply
+order_answer(struct req *r)
+{
+    const struct rows *now = db_the_row(r, order, r->user.id, r->arg[0]);
+    jw_object(answer(r), "order");
+    (void)rows_members(answer(r), now, 0);
+    jw_end(answer(r));
+    return ok(r);
+}
+
+static reply
+refuse_transition(struct req *r, const char *from, const char *to, const char *allowed)
+{
+    struct jw *j = error_extra(r);
+    jw_array(j, "allowed");
+    for (const char *s = allowed; *s != '\0'; s += s[0] == ',') {
+        size_t len = strcspn(s, ",");
+        jw_strn(j, NULL, s, len);
+        s += len;
+    }
+    jw_end(j);
+    return failf(r, ERR_INVALID_TRANSITION, "An order that is %s cannot become %s.", from, to);
+}
+
+SQL(move, "SELECT * FROM move_order($1, $2, $3, $4, $5::jsonb, $6, $7)");
+
+/* PUT /orders/:id/status {status, notes?, location?} -> the order.  not_found, invalid_transition (a step
+ * that does not exist, with those that the caller may take), forbidden (a step that is another's). */
+static reply
+move_order(struct req *r)
+{
+    const char *status = body_choice(r, "status", STATUSES);
+    const char *notes = or_null(body_lines(r, "notes", 0, 1000));
+    const char *location = read_location(r);
+    if (bad_input(r))
+        return refuse_input(r);
+
+    const struct rows *done = db_the_row(r, move, r->user.id, r->arg[0], status, notes, location, r->ip, r->id);
+    const char *code = rows_text(done, 0, "code");
+    if (strcmp(code, "not_found") == 0)
+        return failf(r, ERR_NOT_FOUND, "There is no such order.");
+    if (strcmp(code, "forbidden") == 0)
+        return fail(r, ERR_FORBIDDEN);
+    if (strcmp(code, "invalid_transition") == 0)
+        return refuse_transition(r, rows_text(done, 0, "state"), status, rows_text(done, 0, "allowed"));
+    if (strcmp(status, "completed") == 0)
+        metrics_add(METRICS_ORDERS_COMPLETED, 1);
+    db_wake_later(r, "selliko_events");
+    db_wake_later(r, "selliko_whatsapp");
+    return order_answer(r);
+}
+
+SQL(rate, "SELECT * FROM rate_order($1, $2, $3, $4)");
+
+/* POST /orders/:id/rating {rating, comment?} by its client -> the order.  not_found, forbidden, invalid_state. */
+static reply
+rate_order(struct req *r)
+{
+    int64_t rating = body_int(r, "rating", 1, 5);
+    const char *comment = or_null(body_lines(r, "comment", 0, 1000));
+    if (bad_input(r))
+        return refuse_input(r);
+
+    const struct rows *done = db_the_row(r, rate, r->user.id, r->arg[0], p_int(r, rating), comment);
+    const char *code = rows_text(done, 0, "code");
+    if (strcmp(code, "not_found") == 0)
+        return failf(r, ERR_NOT_FOUND, "There is no such order.");
+    if (strcmp(code, "forbidden") == 0)
+        return fail(r, ERR_FORBIDDEN);
+    if (strcmp(code, "already_rated") == 0)
+        return failf(r, ERR_INVALID_STATE, "The order was rated already.");
+    if (strcmp(code, "invalid_state") == 0)
+        return failf(r, ERR_INVALID_STATE, "The order is not delivered but %s.", rows_text(done, 0, "state"));
+    return order_answer(r);
 }
 
 APP("orders", ROUTES)

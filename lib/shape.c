@@ -1,7 +1,8 @@
 /* shape -- see shape.h.  The columns are written by rows_members; here is what no column holds: the
- * signed URLs of a listing's files. */
+ * signed URLs of files, and an address that is made from sealed parts. */
 #include "shape.h"
 
+#include "arena.h"
 #include "config.h"
 #include "fileurl.h"
 #include "jw.h"
@@ -26,6 +27,13 @@ shape_url(const char *folder, const char *name, int64_t now, char out[SHAPE_URL_
     char query[FILEURL_QUERY_SIZE];
     (void)fileurl_query(folder, now, query);
     write_url(out, folder, name, query);
+}
+
+const char *
+shape_url_path(const char *url)
+{
+    size_t len = strlen(base());
+    return strncmp(url, base(), len) == 0 && strncmp(url + len, "/files/", 7) == 0 ? url + len : NULL;
 }
 
 static void
@@ -81,5 +89,51 @@ shape_listing_object(struct jw *j, const char *key, const struct rows *rows, int
 {
     jw_object(j, key);
     shape_listing(j, rows, i, shape, now);
+    jw_end(j);
+}
+
+/* The photos of a task's report, kept as file names separated by slashes, as URLs. */
+static void
+verification_photos(struct jw *j, const char *names, const char *order_id, int64_t now)
+{
+    char folder[FILEURL_FOLDER_MAX], query[FILEURL_QUERY_SIZE], url[SHAPE_URL_MAX], name[64];
+    snprintf(folder, sizeof folder, "verification/%s", order_id);
+    (void)fileurl_query(folder, now, query);
+    jw_array(j, "verificationPhotos");
+    for (const char *s = names; *s != '\0';) {
+        size_t len = strcspn(s, "/");
+        snprintf(name, sizeof name, "%.*s", (int)len, s);
+        write_url(url, folder, name, query);
+        jw_str(j, NULL, url);
+        s += len;
+        s += *s == '/';
+    }
+    jw_end(j);
+}
+
+void
+shape_task_object(struct arena *a, struct jw *j, const char *key, const struct rows *rows, int i, int64_t now)
+{
+    const char *street = rows_sealed(a, rows, i, "_street"), *landmark = rows_sealed(a, rows, i, "_landmark");
+    const char *notes = rows_text(rows, i, "_notes"), *reason = rows_text(rows, i, "_reason");
+    const char *photos = rows_text(rows, i, "_photos");
+
+    jw_object(j, key);
+    (void)rows_members(j, rows, i);
+    jw_object(j, "clientContact");
+    jw_str(j, "name", rows_text(rows, i, "_contact"));
+    jw_str(j, "phone", rows_sealed(a, rows, i, "_phone"));
+    jw_str(j, "address", arena_printf(a, "%s%s%s%s%s", street != NULL ? street : "", street != NULL ? ", " : "",
+                                      landmark != NULL ? landmark : "", landmark != NULL ? ", " : "",
+                                      rows_text(rows, i, "_city")));
+    jw_end(j);
+    jw_object(j, "metadata");
+    if (notes != NULL)
+        jw_str(j, "notes", notes);
+    if (photos != NULL)
+        verification_photos(j, photos, rows_text(rows, i, "orderId"), now);
+    if (reason != NULL)
+        jw_str(j, "reason", reason);
+    jw_end(j);
     jw_end(j);
 }

@@ -90,6 +90,9 @@ void shape_listing_object(struct jw *j, const char *key, const struct rows *rows
 #define SHAPE_URL_MAX 1024
 void shape_url(const char *folder, const char *name, int64_t now, char out[SHAPE_URL_MAX]);
 
+/* What follows the service's own address in the URL of a file ("/files/…?exp=…"); NULL for other URLs. */
+const char *shape_url_path(const char *url);
+
 /* ---- bids (b, of listing l) ---- */
 
 /* OWN: who sees the real bidder (an SQL expression); to the others he is an alias of this listing. */
@@ -111,6 +114,36 @@ void shape_url(const char *folder, const char *name, int64_t now, char out[SHAPE
     " o.created_at AS \"createdAt\", o.pickup_scheduled_at AS \"pickupScheduledAt\"," \
     " o.picked_up_at AS \"pickedUpAt\", o.delivered_at AS \"deliveredAt\", o.completed_at AS \"completedAt\"," \
     " o.rating, o.rating_comment AS \"ratingComment\", o.metadata"
+
+/* ---- agents' tasks (t, of order o, its listing l and client c) ---- */
+
+#define TASK_FROM \
+    " agent_tasks t JOIN orders o ON o.id = t.order_id JOIN listings l ON l.id = o.listing_id" \
+    " JOIN users c ON c.id = o.client_id"
+
+/* Where the client lives and how he is called is for an agent who has still to go there, or is the
+ * order's agent; to one whose place was taken he is as to any stranger. */
+#define TASK_KNOWS_CLIENT "(t.status IN ('assigned', 'accepted', 'in_progress') OR t.agent_id = o.agent_id)"
+
+#define TASK_COLUMNS \
+    "t.id, t.agent_id AS \"agentId\", t.order_id AS \"orderId\", t.type, t.priority, t.description, t.status," \
+    " t.assigned_at AS \"assignedAt\", t.scheduled_at AS \"scheduledAt\", t.accepted_at AS \"acceptedAt\"," \
+    " t.started_at AS \"startedAt\", t.completed_at AS \"completedAt\", t.failed_at AS \"failedAt\"," \
+    " t.commission_amount AS \"commissionAmount:rupees\", t.is_paid AS \"isPaid\"," \
+    " CASE WHEN " TASK_KNOWS_CLIENT " THEN coalesce(l.metadata ->> 'contactName', c.name) ELSE c.name END AS \"_contact\"," \
+    " CASE WHEN " TASK_KNOWS_CLIENT " THEN " USER_PHONE("c") " ELSE " USER_PHONE_MASKED("c") " END" \
+    "   AS \"_phone:sealed(users.phone)\"," \
+    " CASE WHEN " TASK_KNOWS_CLIENT " THEN l.id || l.street_sealed::text END AS \"_street:sealed(listings.street)\"," \
+    " CASE WHEN " TASK_KNOWS_CLIENT " THEN l.id || l.landmark_sealed::text END AS \"_landmark:sealed(listings.landmark)\"," \
+    " l.city || ', ' || l.state || ', ' || l.pincode AS \"_city\", t.metadata ->> 'notes' AS \"_notes\"," \
+    " t.metadata ->> 'reason' AS \"_reason\"," \
+    " (SELECT string_agg(p.name, '/' ORDER BY p.n) FROM" \
+    "   jsonb_array_elements_text(t.metadata -> 'verificationPhotos') WITH ORDINALITY AS p(name, n)) AS \"_photos\""
+
+struct arena;
+
+/* Row I (TASK_COLUMNS) as an object KEY of J, with what A keeps for it. */
+void shape_task_object(struct arena *a, struct jw *j, const char *key, const struct rows *rows, int i, int64_t now);
 
 /* ---- notifications (n) ---- */
 
