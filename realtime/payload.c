@@ -33,18 +33,9 @@ SQL(notification_events, "SELECT e.id AS _id, e.user_id AS _user, " NOTIFICATION
                          " FROM events e JOIN notifications n ON n.id = e.ref"
                          " WHERE e.id = ANY ($1::bigint[]) AND e.name = 'notification' ORDER BY e.id");
 
-SQL(task_events,
-    "SELECT e.id AS _id, e.user_id AS _user, t.id, t.agent_id AS \"agentId\", t.order_id AS \"orderId\", t.type,"
-    "       t.priority, t.description, t.status, t.assigned_at AS \"assignedAt\", t.accepted_at AS \"acceptedAt\","
-    "       t.completed_at AS \"completedAt\", t.commission_amount AS \"commissionAmount:rupees\","
-    "       t.is_paid AS \"isPaid\", t.metadata, u.name AS _name,"
-    "       u.id || u.phone_sealed::text AS \"_phone:sealed(users.phone)\","
-    "       l.id || l.street_sealed::text AS \"_street:sealed(listings.street)\","
-    "       l.id || l.landmark_sealed::text AS \"_landmark:sealed(listings.landmark)\","
-    "       l.city AS _city, l.state AS _state, l.pincode AS _pincode"
-    "  FROM events e JOIN agent_tasks t ON t.id = e.ref JOIN orders o ON o.id = t.order_id"
-    "  JOIN listings l ON l.id = o.listing_id JOIN users u ON u.id = o.client_id"
-    " WHERE e.id = ANY ($1::bigint[]) AND e.name = 'task_assigned' ORDER BY e.id");
+SQL(task_events, "SELECT e.id AS _id, e.user_id AS _user, " TASK_COLUMNS " FROM" TASK_FROM
+                 " JOIN events e ON e.ref = t.id"
+                 " WHERE e.id = ANY ($1::bigint[]) AND e.name = 'task_assigned' ORDER BY e.id");
 
 /* Kinds are told apart by payload_kind, which each of these conditions repeats for its part. */
 
@@ -183,19 +174,7 @@ task_event(struct arena *a, const struct rows *rows, int i, struct payload **lis
 {
     struct jw *j = open_event(a, "task_assigned");
 
-    const char *street = rows_sealed(a, rows, i, "_street"), *near = rows_sealed(a, rows, i, "_landmark");
-
-    jw_object(j, "task");
-    rows_members(j, rows, i);
-    jw_object(j, "clientContact");
-    jw_str(j, "name", rows_text(rows, i, "_name"));
-    jw_str(j, "phone", rows_sealed(a, rows, i, "_phone"));
-    jw_str(j, "address",
-           arena_printf(a, "%s, %s%s%s, %s %s", street ? street : "", near ? near : "", near ? ", " : "",
-                        rows_text(rows, i, "_city"), rows_text(rows, i, "_state"),
-                        rows_text(rows, i, "_pincode")));
-    jw_end(j);
-    jw_end(j);
+    shape_task_object(a, j, "task", rows, i, (int64_t)time(NULL));
     jw_str(j, "priority", rows_text(rows, i, "priority"));
     close_event(j, PAYLOAD_TO_USER, rows_text(rows, i, "_user"), rows_int(rows, i, "_id"), list, n);
 }
