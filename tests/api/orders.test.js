@@ -2,7 +2,8 @@
 const { test, before } = require('node:test');
 const assert = require('node:assert/strict');
 const crypto = require('node:crypto');
-const { shared, signIn, liveListing, mustBid } = require('./lib');
+const { shared, signIn, liveListing, mustBid, quickListing, until, messages } = require('./lib');
+const { check } = require('./lib/openapi');
 
 const w = shared();
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
@@ -84,4 +85,188 @@ test('the order\'s agent sees all, and his number is whole to its parties', asyn
   assert.equal(his.listing.pickupAddress.streetAddress, '12 MG Road');
   for (const who of [client, vendor]) assert.equal((await w.get(`/orders/${id}`, who.token)).body.agent.phone, agent.phone);
   assert.deepEqual((await w.get('/orders', agent.token)).body.orders.map((o) => o.id), [id]);
+});
+
+// ---- moving an order on ----
+
+// One answer, held against the document
+async function ask(method, path, who, json) {
+  const r = await w.request(method, path, { token: who?.token, json });
+  check({ method, url: path, status: r.status, headers: r.headers, body: r.body, requestBody: json });
+  return r;
+}
+const put = (order, who, json) => ask('PUT', `/orders/${order}/status`, who, json);
+const PATH = ['pending_pickup', 'picked_up', 'in_transit', 'delivered', 'completed'];
+const STATES = [...PATH, 'cancelled'];
+// from, to, who may beside administrators
+const STEPS = [
+  ['pending_pickup', 'picked_up', ['agent']], ['picked_up', 'in_transit', ['agent']], ['in_transit', 'delivered', ['agent']],
+  ['delivered', 'completed', ['vendor']], ['pending_pickup', 'cancelled', ['client', 'vendor']], ['picked_up', 'cancelled', []], ['in_transit', 'cancelled', []],
+];
+const stepOf = (from, to) => STEPS.find((s) => s[0] === from && s[1] === to);
+const allowedTo = (from, part) => STEPS.filter((s) => s[0] === from && (part === 'admin' || s[2].includes(part))).map((s) => s[1]);
+
+// A listing of the client's that the vendor has bought (bids are limited, which is not the matter here)
+async function sell() {
+  const [l] = quickListing(w, client.id);
+  w.sql(`DELETE FROM rate_limits WHERE key LIKE 'bids:%${vendor.id}%'`);
+  return { listing: l, orderId: (await mustBid(w, vendor, l, 45000)).orderId };
+}
+// An order of the client's and vendor's, with the agent, in STATE
+async function orderIn(state) {
+  const order = (await sell()).orderId;
+  w.sql(`UPDATE orders SET agent_id = '${agent.id}' WHERE id = '${order}'`);
+  for (const to of state === 'cancelled' ? ['cancelled'] : PATH.slice(1, PATH.indexOf(state) + 1)) assert.equal((await put(order, admin, { status: to })).status, 200);
+  return order;
+}
+const stands = (order) => w.sql(`SELECT status, (SELECT count(*) FROM order_history h WHERE h.order_id = o.id), (SELECT count(*) FROM events WHERE ref = o.id) FROM orders o WHERE id = '${order}'`);
+
+test('the whole transition matrix: six states, to six states, by everybody', async () => {
+  const strangers = await Promise.all(['CLIENT', 'VENDOR', 'AGENT'].map((role) => signIn(w, role)));
+  const parties = { client, vendor, agent, admin };
+  let tried = 0;
+  for (const from of STATES) {
+    const order = await orderIn(from);
+    const before = stands(order);
+    for (const to of STATES) {
+      const step = stepOf(from, to);
+      for (const stranger of strangers) assert.equal((await put(order, stranger, { status: to })).status, 404, `${from} to ${to} by a stranger`);
+      assert.equal((await put(order, null, { status: to })).status, 401);
+      for (const [part, who] of Object.entries(parties)) {
+        tried++;
+        const what = `${from} to ${to} by ${part}`;
+        if (step && (part === 'admin' || step[2].includes(part))) {
+          const fresh = await orderIn(from);
+          const r = await put(fresh, who, { status: to });
+          assert.equal(r.status, 200, `${what}: ${r.text}`);
+          assert.equal(r.body.order.status, to, what);
+          assert.deepEqual([r.body.order.statusHistory.at(-1).status, r.body.order.statusHistory.at(-1).updatedBy], [to, who.id], what);
+        } else {
+          const r = await put(order, who, { status: to });
+          assert.equal(r.body.code, step ? 'forbidden' : 'invalid_transition', `${what}: ${r.text}`);
+          if (!step) assert.deepEqual(r.body.allowed, allowedTo(from, part), what);
+        }
+      }
+    }
+    assert.equal(stands(order), before, `what was refused left nothing behind (${from})`);
+  }
+  assert.equal(tried, 6 * 6 * 4);
+});
+
+test('a step leaves its time, notes and place in the order and its history', async () => {
+  const order = await orderIn('pending_pickup');
+  const steps = [
+    [agent, { status: 'picked_up', notes: '  Box and charger included  ', location: { lat: 9.931233, lng: 76.267303 } }],
+    [agent, { status: 'in_transit', notes: '', location: { lat: '-0.5', lng: 180 } }],
+    [agent, { status: 'delivered', notes: null, location: null }],
+    [vendor, { status: 'completed' }],
+  ];
+  let last;
+  for (const [who, json] of steps) {
+    const r = await w.put(`/orders/${order}/status`, json, who.token);
+    assert.equal(r.status, 200, r.text);
+    last = r.body.order;
+  }
+  assert.deepEqual(last.statusHistory.map((h) => h.status), PATH);
+  assert.deepEqual(last.statusHistory.map((h) => h.updatedBy), [vendor.id, agent.id, agent.id, agent.id, vendor.id]);
+  assert.deepEqual(last.statusHistory.map((h) => h.notes), [null, 'Box and charger included', null, null, null]);
+  assert.deepEqual(last.statusHistory.map((h) => h.location), [null, { lat: 9.931233, lng: 76.267303 }, { lat: -0.5, lng: 180 }, null, null]);
+  const at = last.statusHistory.map((h) => h.timestamp);
+  assert.deepEqual([...at].sort(), at);
+  for (const [key, i] of [['pickedUpAt', 1], ['deliveredAt', 3], ['completedAt', 4]]) {
+    assert.match(last[key], TIME);
+    assert.ok(Math.abs(Date.parse(last[key]) - Date.parse(at[i])) < 1000, key);
+  }
+  assert.deepEqual((await w.get(`/orders/${order}`, client.token)).body.order, last);
+});
+
+test('what is wrong with a step is said of every field at once, and nothing changes', async () => {
+  const order = await orderIn('pending_pickup');
+  const before = stands(order);
+  for (const [json, fields] of [
+    [{}, ['status']], [{ status: 'sold' }, ['status']], [{ status: 5 }, ['status']], [{ status: null }, ['status']],
+    [{ status: 'picked_up', notes: 'x'.repeat(1001) }, ['notes']], [{ status: 'picked_up', notes: 7 }, ['notes']],
+    [{ status: 'x', notes: ['a'], location: { lat: 91 } }, ['location.lat', 'location.lng', 'notes', 'status']],
+    [{ status: 'picked_up', location: { lat: 9, lng: 180.01 } }, ['location.lng']], [{ status: 'picked_up', location: { lat: -90.5, lng: 1 } }, ['location.lat']],
+    [{ status: 'picked_up', location: { lat: 'north', lng: true } }, ['location.lat', 'location.lng']],
+    [{ status: 'picked_up', location: 'Kochi' }, ['location']], [{ status: 'picked_up', location: [9, 76] }, ['location']],
+  ]) {
+    const r = await put(order, agent, json);
+    assert.equal(r.body.code, 'validation_failed', JSON.stringify(json));
+    assert.deepEqual(wrong(r), fields, JSON.stringify(json));
+  }
+  for (const body of ['{"status":"picked_up","location":{"lat":NaN,"lng":1}}', '{"status":"picked_up","location":{"lat":Infinity,"lng":1}}']) {
+    assert.equal((await w.request('PUT', `/orders/${order}/status`, { token: agent.token, body, headers: { 'content-type': 'application/json' } })).status, 400, body);
+  }
+  assert.equal(stands(order), before);
+  assert.equal((await put(order, agent, { status: 'picked_up', notes: 'x'.repeat(1000) })).status, 200);
+});
+
+test('of steps taken at the same moment exactly one is', async () => {
+  const order = await orderIn('pending_pickup');
+  const all = await Promise.all([[agent, 'picked_up'], [admin, 'picked_up'], [client, 'cancelled'], [vendor, 'cancelled'], [agent, 'picked_up'], [client, 'cancelled']]
+    .map(([who, status]) => put(order, who, { status })));
+  const won = all.filter((r) => r.status === 200);
+  // (an administrator may still cancel what is picked up, none of these may)
+  assert.equal(won.length, 1, all.map((r) => r.text).join('\n'));
+  for (const r of all) assert.ok(r.status === 200 || ['invalid_transition', 'forbidden'].includes(r.body.code), r.text);
+  assert.equal(w.sql(`SELECT count(*) FROM order_history WHERE order_id = '${order}'`), '2');
+});
+
+test('its people hear of each step: in the app, on their screens, by WhatsApp', async () => {
+  const order = await orderIn('pending_pickup');
+  await put(order, agent, { status: 'picked_up' });
+  for (const who of [client, vendor, agent]) {
+    assert.equal(w.sql(`SELECT type, data ->> 'status' FROM notifications WHERE user_id = '${who.id}' AND data ->> 'orderId' = '${order}' ORDER BY created_at DESC LIMIT 1`), 'order_update|picked_up');
+    assert.equal(w.sql(`SELECT data ->> 'status' FROM events WHERE name = 'order_update' AND user_id = '${who.id}' AND ref = '${order}' ORDER BY id DESC LIMIT 1`), 'picked_up');
+    const m = await until('the message', () => messages(w, who.phone).find((x) => x.template.name === 'order_status' && JSON.stringify(x).includes(order) && JSON.stringify(x).includes('"picked_up"')));
+    assert.deepEqual(m.template.components[0].parameters.map((p) => p.text), [order, 'picked_up', agent.phone]);
+  }
+});
+
+test('an administrator\'s step is in the audit log, a party\'s is not', async () => {
+  const order = await orderIn('pending_pickup');
+  await put(order, agent, { status: 'picked_up' });
+  assert.equal(w.sql(`SELECT count(*) FROM audit_log WHERE target = '${order}'`), '0');
+  await put(order, admin, { status: 'in_transit' });
+  assert.equal(w.sql(`SELECT actor_id, action, details ->> 'from', details ->> 'to' FROM audit_log WHERE target = '${order}'`), `${admin.id}|order.status|picked_up|in_transit`);
+});
+
+test('a cancelled order leaves its listing sold and ends its open tasks', async () => {
+  const { listing: l, orderId: order } = await sell();
+  const { assignment } = (await w.put(`/listings/${l}/assign-agent`, { agentId: agent.id }, admin.token)).body;
+  assert.equal((await w.put(`/agent/tasks/${assignment.id}/accept`, undefined, agent.token)).status, 200);
+  assert.equal((await put(order, vendor, { status: 'cancelled' })).status, 200);
+  assert.equal((await w.get(`/listings/${l}`)).body.listing.status, 'sold');
+  for (const step of ['start', 'complete']) assert.equal((await w.put(`/agent/tasks/${assignment.id}/${step}`, {}, agent.token)).body.code, 'invalid_state');
+  assert.equal(w.sql(`SELECT status, metadata ->> 'reason' FROM agent_tasks WHERE id = '${assignment.id}'`), 'failed|The order was cancelled.');
+});
+
+// ---- rating ----
+
+const rate = (order, who, json) => ask('POST', `/orders/${order}/rating`, who, json);
+
+test('the client rates a delivered order, once; nobody else does', async () => {
+  const order = await orderIn('in_transit');
+  assert.equal((await rate(order, client, { rating: 5 })).body.code, 'invalid_state');
+  await put(order, agent, { status: 'delivered' });
+  for (const who of [vendor, agent, admin]) assert.equal((await rate(order, who, { rating: 5 })).body.code, 'forbidden');
+  assert.equal((await rate(order, other, { rating: 5 })).status, 404);
+  assert.equal((await rate(order, null, { rating: 5 })).status, 401);
+  assert.equal((await rate(crypto.randomUUID(), client, { rating: 5 })).status, 404);
+  for (const rating of [0, 6, 4.5, '4.0', '', null, undefined, true]) assert.deepEqual(wrong(await rate(order, client, { rating })), ['rating'], String(rating));
+  assert.deepEqual(wrong(await rate(order, client, { rating: 9, comment: 'x'.repeat(1001) })), ['comment', 'rating']);
+  const all = await Promise.all([1, 2, 3, 4, 5].map((rating) => rate(order, client, { rating, comment: ' Quick and kind ' })));
+  const won = all.filter((r) => r.status === 200);
+  assert.equal(won.length, 1, 'five at the same moment: one counts');
+  assert.equal(won[0].body.order.ratingComment, 'Quick and kind');
+  for (const r of all) assert.ok(r === won[0] || r.body.code === 'invalid_state', r.text);
+  await put(order, vendor, { status: 'completed' });
+  assert.equal((await rate(order, client, { rating: 1 })).body.code, 'invalid_state', 'not again when it is completed');
+  assert.equal((await w.get(`/orders/${order}`, vendor.token)).body.order.rating, won[0].body.order.rating);
+});
+
+test('a completed order can be rated, a cancelled one cannot', async () => {
+  assert.equal((await rate(await orderIn('completed'), client, { rating: '3' })).body.order.rating, 3);
+  assert.equal((await rate(await orderIn('cancelled'), client, { rating: 3 })).body.code, 'invalid_state');
 });
