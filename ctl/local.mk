@@ -12,3 +12,5 @@ ctl_sellikoctl_SOURCES += ctl/status.c
 
 # What keeps the programs of an instance running; quickstart starts it.
 dist_pkglibexec_SCRIPTS = ctl/selliko-supervise
+
+dist_man_MANS = doc/sellikoctl.8

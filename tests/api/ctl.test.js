@@ -112,6 +112,14 @@ test('status says how much there is', async () => {
   assert.doesNotMatch(out, /\+91\d/);
 });
 
+test('rotate-key knows every sealed column', async () => {
+  await w.started;
+  const known = [...fs.readFileSync(path.join(TOP, 'lib/sealed.h'), 'utf8').matchAll(/X\("(\w+)", "(\w+)"/g)].map((m) => `${m[1]}.${m[2]}`);
+  const inDatabase = w.sql("SELECT table_name || '.' || column_name FROM information_schema.columns WHERE data_type = 'bytea' AND table_schema = 'public'").split('\n');
+  const hashes = /hash$|^whatsapp_pace\.who$|^encryption_keys\.wrapped$/;
+  assert.deepEqual(inDatabase.filter((c) => !hashes.test(c)).sort(), known.sort(), 'what is bytes and no hash is sealed, and stands in lib/sealed.h');
+});
+
 test('rotate-key: nobody notices, and it goes on where it was killed', async () => {
   const versions = () => w.sql("SELECT string_agg(DISTINCT ('x' || encode(substring(phone_sealed FROM 1 FOR 4), 'hex'))::bit(32)::int::text, ',') FROM users");
   const c = await signIn(w);
