@@ -39,7 +39,8 @@ static reply unwatch_listing(struct req *r);
     "  FROM listings l WHERE " SEES \
     " {?2 AND l.status = $2 ?} {?3 AND l.client_id = $3::uuid ?} {?4 AND l.words @@ search_words($4) ?}"
 #define LIST_PAGE(SEES, ORDER) \
-    "SELECT " LISTING_COLUMNS(SHAPE_SEES_ALL) LIST_FROM(SEES) " ORDER BY " ORDER " LIMIT $5 OFFSET $6"
+    "SELECT " LISTING_COLUMNS(SHAPE_SEES_ALL) " FROM (SELECT l.*" LIST_FROM(SEES) \
+    " ORDER BY " ORDER " LIMIT $5 OFFSET $6) l ORDER BY " ORDER
 #define LIST_TOTAL(SEES) "SELECT count(*) " LIST_FROM(SEES) " AND ($1::uuid IS NULL OR true)"
 
 #define ORDERS(X) \
