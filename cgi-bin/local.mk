@@ -12,3 +12,4 @@ cgi_PROGRAMS += cgi-bin/notifications
 cgi_bin_notifications_SOURCES = cgi-bin/notifications.c cgi-bin/webhooks.c cgi-bin/webhooks.h
 cgi_PROGRAMS += cgi-bin/orders
 cgi_PROGRAMS += cgi-bin/agent
+cgi_PROGRAMS += cgi-bin/admin

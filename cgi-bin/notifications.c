@@ -1,7 +1,144 @@
-/* notifications -- what people were told, and what Meta tells of their WhatsApp messages (webhooks.c). */
+/* notifications -- what people were told, and what they want to be told.
+ *
+ * Notifications are written in the transaction of what they tell of (notify_user() in SQL); here they
+ * are read, marked and wished away.  What Meta tells of the same messages is webhooks.c. */
 #include "app.h"
+
+#include "shape.h"
 #include "webhooks.h"
 
-#define ROUTES(X) WEBHOOK_ROUTES(X)
+#include <json-c/json.h>
+
+#define ROUTES(X) \
+    X(GET, "/notifications",               list_notifications, SIGNED_IN, 0) \
+    X(PUT, "/notifications/{uuid}/read",   mark_read,          SIGNED_IN, 0) \
+    X(PUT, "/notifications/mark-all-read", mark_all_read,      SIGNED_IN, 0) \
+    X(GET, "/notifications/preferences",   show_preferences,   SIGNED_IN, 0) \
+    X(PUT, "/notifications/preferences",   set_preferences,    SIGNED_IN, 0) \
+    WEBHOOK_ROUTES(X)
+
+static reply list_notifications(struct req *r);
+static reply mark_read(struct req *r);
+static reply mark_all_read(struct req *r);
+static reply show_preferences(struct req *r);
+static reply set_preferences(struct req *r);
+
+/* ---- the list ---- */
+
+#define LIST_FROM "SELECT " NOTIFICATION_COLUMNS " FROM notifications n WHERE n.user_id = $1::uuid"
+#define LIST_PAGE " {?2 AND n.type = $2 ?} ORDER BY n.created_at DESC, n.id DESC LIMIT $3 OFFSET $4"
+SQL(all, LIST_FROM LIST_PAGE);
+SQL(unread, LIST_FROM " AND NOT n.is_read" LIST_PAGE);
+SQL(unread_count, "SELECT count(*) FROM notifications WHERE user_id = $1 AND NOT is_read");
+
+/* GET /notifications ?unreadOnly&type&page&limit: the newest first, and how many are unread in all. */
+static reply
+list_notifications(struct req *r)
+{
+    bool unread_only = query_has(r, "unreadOnly") && query_bool(r, "unreadOnly");
+    const char *type = query_has(r, "type") ? query_choice(r, "type", NOTIFICATION_TYPES) : NULL;
+    struct page page = in_page(r);
+    if (bad_input(r))
+        return refuse_input(r);
+
+    int count = db_queue(r, unread_count, r->user.id);
+    const char *const param[] = { r->user.id, type, page.limit_text, page.offset_text };
+    const struct rows *rows = db_rows_(r, unread_only ? &unread : &all, param, 4);
+    rows_json(answer(r), "notifications", rows);
+    jw_int(answer(r), "unreadCount", rows_int(db_queued(r, count), 0, "count"));
+    return ok(r);
+}
+
+/* ---- marking ---- */
+
+SQL(read_one,
+    "WITH mine AS (SELECT id FROM notifications WHERE id = $2 AND user_id = $1),"
+    " marked AS (UPDATE notifications n SET is_read = true, read_at = now() FROM mine WHERE n.id = mine.id AND NOT n.is_read)"
+    " SELECT id FROM mine");
+
+/* PUT /notifications/:id/read.  not_found.  Twice is once. */
+static reply
+mark_read(struct req *r)
+{
+    if (db_row(r, read_one, r->user.id, r->arg[0]) == NULL)
+        return failf(r, ERR_NOT_FOUND, "There is no such notification.");
+    return ok(r);
+}
+
+/* Locked in the order in which the WhatsApp sender and its webhook lock them. */
+SQL(read_all,
+    "WITH mine AS MATERIALIZED (SELECT id FROM notifications WHERE user_id = $1 AND NOT is_read ORDER BY id FOR NO KEY UPDATE),"
+    " marked AS (UPDATE notifications n SET is_read = true, read_at = now() FROM mine WHERE n.id = mine.id RETURNING n.id)"
+    " SELECT count(*) AS marked FROM marked");
+
+/* PUT /notifications/mark-all-read -> markedCount. */
+static reply
+mark_all_read(struct req *r)
+{
+    const struct rows *done = db_the_row(r, read_all, r->user.id);
+    jw_int(answer(r), "markedCount", rows_int(done, 0, "marked"));
+    return ok(r);
+}
+
+/* ---- preferences ---- */
+
+#define TYPES "string_to_array('" NOTIFICATION_TYPES "', '|')"
+#define PREFERENCES \
+    "u.whatsapp_enabled AS \"preferences.whatsapp\"," \
+    " (SELECT json_object_agg(t, NOT t = ANY (u.muted_types)) FROM unnest(" TYPES ") t) AS \"preferences.types\""
+SQL(preferences, "SELECT " PREFERENCES " FROM users u WHERE u.id = $1");
+SQL(prefer,   /* of two at once the second goes on from what the first one left */
+    "UPDATE users u SET whatsapp_enabled = coalesce($2, whatsapp_enabled), muted_types = ARRAY(SELECT t FROM unnest(" TYPES ") t"
+    "   WHERE CASE WHEN t = ANY ($3::text[]) THEN false WHEN t = ANY ($4::text[]) THEN true ELSE t = ANY (muted_types) END)"
+    " WHERE id = $1 RETURNING " PREFERENCES);
+
+/* GET /notifications/preferences -> whatsapp, types. */
+static reply
+show_preferences(struct req *r)
+{
+    (void)rows_members(answer(r), db_the_row(r, preferences, r->user.id), 0);
+    return ok(r);
+}
+
+static bool
+is_type(const char *name)
+{
+    static const char types[] = "|" NOTIFICATION_TYPES "|";
+    size_t len = strlen(name);
+    for (const char *p = types; len > 0 && strchr(name, '|') == NULL && (p = strstr(p, name)) != NULL; p++)
+        if (p[-1] == '|' && p[len] == '|')
+            return true;
+    return false;
+}
+
+/* PUT /notifications/preferences {whatsapp?, types?: {<type>: boolean}} -> both.  What is left out stays. */
+static reply
+set_preferences(struct req *r)
+{
+    const char *whatsapp = body_has(r, "whatsapp") ? p_bool(body_bool(r, "whatsapp")) : NULL;
+    struct json_object *types = body_json(r, "types");
+    const char *wanted = "", *unwanted = "";
+    if (types != NULL && !json_object_is_type(types, json_type_object)) {
+        wrong(r, "types", "must be an object");
+    } else if (types != NULL) {
+        json_object_object_foreach(types, name, value) {
+            if (!is_type(name))
+                wrong(r, "types", "must hold types of notifications only");
+            else if (!json_object_is_type(value, json_type_boolean))
+                wrong(r, arena_printf(r->arena, "types.%s", name), "must be true or false");
+            else if (json_object_get_boolean(value))
+                wanted = arena_printf(r->arena, "%s%s%s", wanted, *wanted != '\0' ? "," : "", name);
+            else
+                unwanted = arena_printf(r->arena, "%s%s%s", unwanted, *unwanted != '\0' ? "," : "", name);
+        }
+    }
+    if (bad_input(r))
+        return refuse_input(r);
+
+    const struct rows *kept = db_the_row(r, prefer, r->user.id, whatsapp, arena_printf(r->arena, "{%s}", wanted),
+                                         arena_printf(r->arena, "{%s}", unwanted));
+    (void)rows_members(answer(r), kept, 0);
+    return ok(r);
+}
 
 APP("notifications", ROUTES)

@@ -108,7 +108,7 @@ run(const struct cron *job, struct db *db, struct arena *a)
         arena_reset(a);
         cron.did = false;
         result = job->work(db, a, &next_ms);
-        if (cron.did) {
+        if (cron.did && job->wakes) {
             db_wake(db, "selliko_events");
             db_wake(db, "selliko_whatsapp");
         }
@@ -119,7 +119,7 @@ run(const struct cron *job, struct db *db, struct arena *a)
             if (result == CRON_DONE)
                 return EX_OK;
             if (result == CRON_FAILED) {
-                fprintf(stderr, "%s: the database failed (%s), see the line above\n", job->name, db_sqlstate(db));
+                fprintf(stderr, "%s: failed, see the line above\n", job->name);
                 return EX_TEMPFAIL;
             }
             if (job->patience_ms > 0 && now - moved_ms > job->patience_ms) {
@@ -129,7 +129,7 @@ run(const struct cron *job, struct db *db, struct arena *a)
         } else if (now >= cron.end_ms) {
             if (result != CRON_FAILED)
                 return EX_OK;
-            fprintf(stderr, "%s: the database failed (%s), see the line above\n", job->name, db_sqlstate(db));
+            fprintf(stderr, "%s: failed, see the line above\n", job->name);
             return EX_TEMPFAIL;
         }
         if (result == CRON_FAILED)

@@ -25,13 +25,14 @@
 enum cron_result {
     CRON_DONE,     /* nothing more is due now */
     CRON_AGAIN,    /* there is more: call again at once (or after *next_ms) */
-    CRON_FAILED,   /* the database is away or a statement failed; it is logged */
+    CRON_FAILED,   /* the database is away, or something else went wrong; it is logged */
 };
 
 struct cron {
     const char *name;        /* the program's */
     int pause_ms;            /* the longest pause between two rounds of a watch */
     int patience_ms;         /* without --watch: how long CRON_AGAIN is obeyed while nothing moves; 0: for ever */
+    bool wakes;              /* the gateway and the sender are woken after a round that did something */
     const char *unfinished;  /* what is said when that was not enough */
 
     /* Before the first round, after configuration; an exit code, 0 to go on.  May be NULL. */
@@ -46,8 +47,7 @@ struct cron {
 
 int cron_main(const struct cron *cron, int argc, char **argv);
 
-/* Count for the line that --verbose gives at the end, and remember that a round did something: the
- * gateway and the sender are woken after it. */
+/* Count for the line that --verbose gives at the end: the round did something. */
 void cron_count(const char *what, int64_t n);
 
 /* The auction_rules of the configuration, as SQL reads them. */

@@ -47,7 +47,7 @@ int
 main(int argc, char **argv)
 {
     static const struct cron job = {
-        .name = "selliko-close-auctions", .pause_ms = PAUSE_MS, .patience_ms = PATIENCE_MS,
+        .name = "selliko-close-auctions", .pause_ms = PAUSE_MS, .wakes = true, .patience_ms = PATIENCE_MS,
         .unfinished = "some auctions that are over could not be closed: they are held by others, or see PostgreSQL's log",
         .work = close_auctions,
     };

@@ -147,6 +147,10 @@ void shape_task_object(struct arena *a, struct jw *j, const char *key, const str
 
 /* ---- notifications (n) ---- */
 
+#define NOTIFICATION_TYPES \
+    "bid_placed|listing_approved|auction_ending|order_update|task_assigned|" \
+    "listing_rejected|outbid|auction_won|auction_lost|auction_expired"
+
 #define NOTIFICATION_COLUMNS \
     "n.id, n.user_id AS \"userId\", n.type, n.priority, n.title, n.message, n.data, n.is_read AS \"isRead\"," \
     " n.sent_via_whatsapp AS \"sentViaWhatsApp\", n.whatsapp_message_id AS \"whatsappMessageId\"," \
