@@ -146,6 +146,8 @@ parse_json(struct req *r)
     if (in->json_parsed)
         return;
     in->json_parsed = true;
+    if ((in->route->flags & STREAMS) != 0)
+        return;   /* the body was a form, perhaps an empty one, and is read already */
     size_t len;
     const char *body = req_body(r, &len);
     if (len == 0)
