@@ -1249,8 +1249,9 @@ export interface components {
             clientContact: {
                 /** @description The listing's `contactName`, else the client's name */
                 name: string;
-                phone: components["schemas"]["Phone"];
-                /** @description Street, landmark, city, state, pincode */
+                /** @description Whole as long as the task is open or the agent is the order's, else `+91******3210` */
+                phone: string;
+                /** @description Street, landmark, city, state, pincode; without street and landmark where the phone is masked */
                 address: string;
             };
             status: components["schemas"]["TaskStatus"];
