@@ -111,7 +111,7 @@ SELECT results_eq(format('SELECT type FROM notifications WHERE user_id = %L', :'
 SELECT results_eq(format('SELECT name FROM events WHERE listing_id = %L ORDER BY id', :'w'),
     $$VALUES ('new_bid'), ('new_bid'), ('auction_won'), ('auction_ended')$$, 'the room hears the bid before the end');
 SELECT results_eq(format('SELECT status, updated_by FROM order_history WHERE order_id = %L', :'won_order_id'),
-    $$VALUES ('pending_pickup', NULL::uuid)$$, 'the order''s history begins');
+    format($$VALUES ('pending_pickup', %L::uuid)$$, :'winner'), 'the order''s history begins with the vendor who won instantly');
 SELECT is((test.bid(:'loser', :'w', 2600000)).code, 'auction_ended', 'who comes later is told that it ended');
 
 -- ---- batches ----
