@@ -3163,6 +3163,13 @@ export interface operations {
     listAuditLog: {
         parameters: {
             query?: {
+                /**
+                 * @description Only this action
+                 * @example user.update
+                 */
+                action?: string;
+                /** @description Only what this user did */
+                actorId?: components["schemas"]["Id"];
                 page?: components["parameters"]["Page"];
                 /** @description Above 100 it is 100 */
                 limit?: components["parameters"]["Limit"];
