@@ -968,7 +968,7 @@ export interface components {
             /** @description A sentence for a person */
             error: string;
             /** @enum {string} */
-            code: "validation_failed" | "malformed_json" | "malformed_multipart" | "otp_invalid" | "otp_expired" | "otp_used" | "unauthenticated" | "token_expired" | "refresh_token_invalid" | "refresh_token_reused" | "signature_invalid" | "forbidden" | "account_disabled" | "not_found" | "method_not_allowed" | "invalid_state" | "invalid_transition" | "auction_ended" | "bid_too_low" | "duplicate_imei" | "idempotency_key_reused" | "payload_too_large" | "unsupported_media_type" | "rate_limited" | "request_timeout" | "length_required" | "uri_too_long" | "range_not_satisfiable" | "headers_too_large" | "internal" | "not_implemented" | "unavailable";
+            code: "validation_failed" | "malformed_json" | "malformed_multipart" | "otp_invalid" | "otp_expired" | "otp_used" | "unauthenticated" | "token_expired" | "refresh_token_invalid" | "refresh_token_reused" | "signature_invalid" | "forbidden" | "account_disabled" | "not_found" | "method_not_allowed" | "invalid_state" | "invalid_transition" | "auction_ended" | "bid_too_low" | "duplicate_imei" | "idempotency_key_reused" | "payload_too_large" | "unsupported_media_type" | "rate_limited" | "request_timeout" | "length_required" | "uri_too_long" | "precondition_failed" | "headers_too_large" | "internal" | "not_implemented" | "unavailable";
             /** @description All fields that are wrong */
             details?: {
                 field: string;
@@ -1817,17 +1817,16 @@ export interface components {
                 };
             };
         };
-        /** @description The range lies outside of the file */
-        RangeNotSatisfiable: {
+        /** @description A condition of the request does not hold */
+        PreconditionFailed: {
             headers: {
                 "X-Request-Id": components["headers"]["X-Request-Id"];
-                "Content-Range"?: string;
                 [name: string]: unknown;
             };
             content: {
                 "application/json": components["schemas"]["Error"] & {
                     /** @enum {unknown} */
-                    code?: "range_not_satisfiable";
+                    code?: "precondition_failed";
                 };
             };
         };
@@ -3421,23 +3420,6 @@ export interface operations {
                     "Cache-Control": components["headers"]["Immutable"];
                     ETag?: string;
                     "Last-Modified"?: string;
-                    "Accept-Ranges"?: string;
-                    [name: string]: unknown;
-                };
-                content: {
-                    "image/jpeg": string;
-                    "image/webp": string;
-                };
-            };
-            /** @description A part of it */
-            206: {
-                headers: {
-                    "X-Request-Id": components["headers"]["X-Request-Id"];
-                    "Cache-Control": components["headers"]["Immutable"];
-                    ETag?: string;
-                    "Last-Modified"?: string;
-                    "Accept-Ranges"?: string;
-                    "Content-Range": string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3448,7 +3430,6 @@ export interface operations {
             304: components["responses"]["NotModified"];
             403: components["responses"]["LinkRefused"];
             404: components["responses"]["NotFound"];
-            416: components["responses"]["RangeNotSatisfiable"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             502: components["responses"]["BadGateway"];
@@ -3481,24 +3462,6 @@ export interface operations {
                     "Cache-Control": components["headers"]["Immutable"];
                     ETag?: string;
                     "Last-Modified"?: string;
-                    "Accept-Ranges"?: string;
-                    [name: string]: unknown;
-                };
-                content: {
-                    "image/jpeg": string;
-                    "image/png": string;
-                    "application/pdf": string;
-                };
-            };
-            /** @description A part of it */
-            206: {
-                headers: {
-                    "X-Request-Id": components["headers"]["X-Request-Id"];
-                    "Cache-Control": components["headers"]["Immutable"];
-                    ETag?: string;
-                    "Last-Modified"?: string;
-                    "Accept-Ranges"?: string;
-                    "Content-Range": string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3510,7 +3473,6 @@ export interface operations {
             304: components["responses"]["NotModified"];
             403: components["responses"]["LinkRefused"];
             404: components["responses"]["NotFound"];
-            416: components["responses"]["RangeNotSatisfiable"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             502: components["responses"]["BadGateway"];
@@ -3543,22 +3505,6 @@ export interface operations {
                     "Cache-Control": components["headers"]["Immutable"];
                     ETag?: string;
                     "Last-Modified"?: string;
-                    "Accept-Ranges"?: string;
-                    [name: string]: unknown;
-                };
-                content: {
-                    "image/jpeg": string;
-                };
-            };
-            /** @description A part of it */
-            206: {
-                headers: {
-                    "X-Request-Id": components["headers"]["X-Request-Id"];
-                    "Cache-Control": components["headers"]["Immutable"];
-                    ETag?: string;
-                    "Last-Modified"?: string;
-                    "Accept-Ranges"?: string;
-                    "Content-Range": string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3568,7 +3514,6 @@ export interface operations {
             304: components["responses"]["NotModified"];
             403: components["responses"]["LinkRefused"];
             404: components["responses"]["NotFound"];
-            416: components["responses"]["RangeNotSatisfiable"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             502: components["responses"]["BadGateway"];
@@ -3727,7 +3672,6 @@ export interface operations {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
                     ETag?: string;
                     "Last-Modified"?: string;
-                    "Accept-Ranges"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3753,7 +3697,6 @@ export interface operations {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
                     ETag?: string;
                     "Last-Modified"?: string;
-                    "Accept-Ranges"?: string;
                     [name: string]: unknown;
                 };
                 content: {
