@@ -1937,8 +1937,6 @@ export interface components {
         "RateLimit-Reset": number;
         /** @description A file never changes */
         Immutable: "public, max-age=31536000, immutable";
-        /** @description As in a 429, on answers of a route that counts */
-        LimitOfThisRoute: number;
     };
     pathItems: never;
 }
@@ -1963,9 +1961,6 @@ export interface operations {
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
-                    "RateLimit-Limit": components["headers"]["LimitOfThisRoute"];
-                    "RateLimit-Remaining": components["headers"]["LimitOfThisRoute"];
-                    "RateLimit-Reset": components["headers"]["LimitOfThisRoute"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2015,9 +2010,6 @@ export interface operations {
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
-                    "RateLimit-Limit": components["headers"]["LimitOfThisRoute"];
-                    "RateLimit-Remaining": components["headers"]["LimitOfThisRoute"];
-                    "RateLimit-Reset": components["headers"]["LimitOfThisRoute"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2562,9 +2554,6 @@ export interface operations {
             201: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
-                    "RateLimit-Limit": components["headers"]["LimitOfThisRoute"];
-                    "RateLimit-Remaining": components["headers"]["LimitOfThisRoute"];
-                    "RateLimit-Reset": components["headers"]["LimitOfThisRoute"];
                     [name: string]: unknown;
                 };
                 content: {

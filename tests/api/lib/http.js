@@ -5,6 +5,7 @@ const http = require('node:http');
 const net = require('node:net');
 const assert = require('node:assert/strict');
 const crypto = require('node:crypto');
+const { check } = require('./openapi');
 
 const agent = new http.Agent({ keepAlive: true, maxSockets: 256 });
 
@@ -76,7 +77,10 @@ function request(base, method, path, o = {}) {
         if (/^application\/json/.test(res.headers['content-type'] ?? '') && buffer.length) {
           try { r.body = JSON.parse(r.text); } catch { r.body = undefined; }
         }
-        try { if (!o.unchecked) checkAnswer(r); resolve(r); } catch (e) { reject(e); }
+        try {
+          if (!o.unchecked) { checkAnswer(r); check({ method, url: path, requestBody: o.json, status: r.status, headers: r.headers, body: buffer }); }
+          resolve(r);
+        } catch (e) { reject(e); }
       });
     });
     q.on('timeout', () => q.destroy(new Error(`${method} ${path}: no answer`)));

@@ -82,7 +82,7 @@ class OpenApi {
                     : `path ${pathname} is not described, and status ${status} is not what that gets`];
         }
         const { node: response, at } = described;
-        this.checkHeaders(problems, response, fields);
+        this.checkHeaders(problems, response, fields, found.operation);
         if (response.content) {
             if (method.toUpperCase() !== 'HEAD') this.checkBody(problems, response, at, fields, body);
         } else if (body !== undefined && body !== null && String(body) !== '') {
@@ -104,8 +104,12 @@ class OpenApi {
         return this.resolve(any[status], `#/x-any-request/${status}`);
     }
 
-    checkHeaders(problems, response, fields) {
+    checkHeaders(problems, response, fields, operation) {
         const described = new Map();
+        const own = this.document.components.headers;
+        if (operation?.['x-rate-limit']) {
+            for (const name of ['RateLimit-Limit', 'RateLimit-Remaining', 'RateLimit-Reset']) described.set(name.toLowerCase(), { name, ...own[name], required: false });
+        }
         for (const [name, header] of Object.entries({ ...this.document['x-common-headers'], ...response.headers })) {
             const { node } = this.resolve(header);
             described.set(name.toLowerCase(), { name, ...node });
