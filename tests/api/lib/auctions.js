@@ -5,6 +5,7 @@ const crypto = require('node:crypto');
 const { multipart } = require('./http');
 const photos = require('./photos');
 const { until } = require('./instance');
+const { sealer } = require('./seal');
 
 // Fifteen digits that pass Luhn and were never seen before
 function imei() {
@@ -52,11 +53,16 @@ const ended = (w, id, token) => until(`the end of ${id}`, async () => { const { 
 // A listing's row without photos on disk, straight in the database, where only SQL's part is of interest
 function quickListing(w, clientId, { asking = 45000, ends = '24 hours', n = 1, brand = 'Apple', model = 'iPhone 13', description = '' } = {}) {
   const quote = (s) => `'${String(s).replace(/'/g, "''")}'`;
+  const seal = sealer(w);
+  const rows = Array.from({ length: n }, () => {
+    const id = crypto.randomUUID();
+    return `('${id}'::uuid, ${seal('listings.imei1', id, imei())}, ${seal('listings.street', id, '12 MG Road')})`;
+  });
   return w.sql(`INSERT INTO listings (id, client_id, brand, model, storage, color, condition, imei1_sealed, imei1_hash, imei1_last4, battery_health, asking_price,
       description, photo_count, has_warranty, street_sealed, city, state, pincode, pickup_time, status, approved_at, auction_end)
-    SELECT gen_random_uuid(), '${clientId}', ${quote(brand)}, ${quote(model)}, '128GB', 'Blue', 'Good', '\\x00', sha256(gen_random_uuid()::text::bytea), '2345', 88, ${Math.round(asking * 100)},
-      ${quote(description)}, 4, false, '\\x00', 'Kochi', 'Kerala', '682001', 'morning', 'live', clock_timestamp(), now() + interval '${ends}'
-    FROM generate_series(1, ${n}) RETURNING id`).split('\n');
+    SELECT id, '${clientId}', ${quote(brand)}, ${quote(model)}, '128GB', 'Blue', 'Good', imei, sha256(gen_random_uuid()::text::bytea), '2345', 88, ${Math.round(asking * 100)},
+      ${quote(description)}, 4, false, street, 'Kochi', 'Kerala', '682001', 'morning', 'live', clock_timestamp(), now() + interval '${ends}'
+    FROM (VALUES ${rows.join(', ')}) v (id, imei, street) RETURNING id`).split('\n');
 }
 
 module.exports = { imei, fields, fourPhotos, parts, submit, makeListing, approve, liveListing, bid, mustBid, ended, seconds, quickListing };
