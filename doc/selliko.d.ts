@@ -1909,8 +1909,9 @@ export interface components {
         /** @description Above 100 it is 100 */
         Limit: number;
         /**
-         * @description The same key, user, route and body within 24 hours gets the first answer again (any below 500); one
-         *     that comes while the first is under way waits for it. Another body is 409 `idempotency_key_reused`.
+         * @description The same key, user, route and body within 24 hours gets the first answer again to the letter (any
+         *     below 500; the `requestId` of an error is the first's, too); one that comes while the first is under
+         *     way waits for it. Another body is 409 `idempotency_key_reused`.
          */
         IdempotencyKey: string;
         /** @description Unix seconds */
@@ -2253,8 +2254,9 @@ export interface operations {
             query?: never;
             header?: {
                 /**
-                 * @description The same key, user, route and body within 24 hours gets the first answer again (any below 500); one
-                 *     that comes while the first is under way waits for it. Another body is 409 `idempotency_key_reused`.
+                 * @description The same key, user, route and body within 24 hours gets the first answer again to the letter (any
+                 *     below 500; the `requestId` of an error is the first's, too); one that comes while the first is under
+                 *     way waits for it. Another body is 409 `idempotency_key_reused`.
                  */
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
             };
@@ -2533,8 +2535,9 @@ export interface operations {
             query?: never;
             header?: {
                 /**
-                 * @description The same key, user, route and body within 24 hours gets the first answer again (any below 500); one
-                 *     that comes while the first is under way waits for it. Another body is 409 `idempotency_key_reused`.
+                 * @description The same key, user, route and body within 24 hours gets the first answer again to the letter (any
+                 *     below 500; the `requestId` of an error is the first's, too); one that comes while the first is under
+                 *     way waits for it. Another body is 409 `idempotency_key_reused`.
                  */
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
             };

@@ -103,6 +103,33 @@ test('no answer is left open: an undocumented key is caught wherever it stands',
     assert.deepEqual([...open], []);
 });
 
+test('the programs\' route tables and the document agree: path, method and whom it serves', () => {
+    const folder = path.join(ROOT, 'cgi-bin');
+    const signedIn = ROLES.slice(1);
+    const rolesOf = (text) => text.split('|').map((r) => r.trim()).flatMap((r) => ({ UNASKED: ROLES, ANYONE: ROLES, SIGNED_IN: signedIn }[r] ?? r));
+    const served = {};
+    for (const file of fs.readdirSync(folder).filter((f) => /[.][ch]$/.test(f))) {
+        const text = fs.readFileSync(path.join(folder, file), 'utf8');
+        for (const [, method, route, roles] of text.matchAll(/\bX\((GET|PUT|POST|DELETE), *"([^"]+)", *\w+, *([^,]+),/g)) {
+            if (!route.startsWith('/_')) served[`${method} ${route.replace('{uuid}', '{id}')}`] = rolesOf(roles).sort();
+        }
+    }
+    // files of a folder and the document itself are nginx's to serve
+    const promised = Object.fromEntries(operations.filter((o) => !/^\/(files\/.*\{|docs|openapi)/.test(o.template)).map((o) => [o.name, [...o.operation['x-roles']].sort()]));
+    assert.deepEqual(served, promised);
+});
+
+test('every parameter of a query that a program reads is described, and no other', () => {
+    const folder = path.join(ROOT, 'cgi-bin');
+    const read = new Set(['page', 'limit', 'exp', 'kid', 'sig', 'hub.verify_token']); // read in lib/, or by more than their name
+    for (const file of fs.readdirSync(folder).filter((f) => f.endsWith('.c'))) {
+        for (const [, name] of fs.readFileSync(path.join(folder, file), 'utf8').matchAll(/\bquery_\w+\(r, *"([^"]+)"/g)) read.add(name);
+    }
+    const described = new Set(operations.flatMap(({ item, operation }) => [...(item.parameters ?? []), ...(operation.parameters ?? [])])
+        .map((p) => api.resolve(p).node).filter((p) => p.in === 'query').map((p) => p.name));
+    assert.deepEqual([...read].sort(), [...described].sort());
+});
+
 // ---- the checker
 
 const requestId = '0f3c2b7a9d6e4f10a1b2c3d4e5f60718';

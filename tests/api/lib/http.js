@@ -78,7 +78,7 @@ function request(base, method, path, o = {}) {
           try { r.body = JSON.parse(r.text); } catch { r.body = undefined; }
         }
         try {
-          if (!o.unchecked) { checkAnswer(r); check({ method, url: path, requestBody: o.json, status: r.status, headers: r.headers, body: buffer }); }
+          if (!o.unchecked) { checkAnswer(r); check({ method, url: path, requestHeaders: headers, requestBody: o.json, status: r.status, headers: r.headers, body: buffer }); }
           resolve(r);
         } catch (e) { reject(e); }
       });
