@@ -84,8 +84,8 @@ END $$;
 -- Give up to P_LIMIT messages that may be sent now to the sender P_WORKER, OTPs first.  P_RATE is the
 -- messages a second of all senders together, P_SPACING the time between two messages to one person
 -- (0: no such limit); an OTP does not wait for the latter, for somebody sits before a form, but
--- others wait for it.  P_LIVE is false when messages only go to the development log, which nothing
--- stops or paces.
+-- others wait for it.  P_LIVE is false when messages only go to the development log: nothing stops them
+-- then, and no person's phone needs sparing, but the stream is paced as it would be in production.
 --
 -- When less was given than is due, because of the rate, a last row with a null id says in WAIT_MS when
 -- to ask again.
@@ -122,6 +122,8 @@ BEGIN
             END IF;
             room := least(room, 1);
         END IF;
+    END IF;
+    IF p_live OR p_rate > 0 THEN
         IF p_rate > 0 THEN
             -- An even stream with at most 50 ms of it at once, six hundredths slower than allowed: no
             -- second, wherever it begins, sees more than P_RATE.
@@ -176,7 +178,7 @@ BEGIN
         EXIT WHEN looked = 0;
     END LOOP;
 
-    IF p_live AND cardinality(taken) > 0 THEN
+    IF (p_live OR p_rate > 0) AND cardinality(taken) > 0 THEN
         IF p_rate > 0 THEN
             UPDATE whatsapp_pace SET next_at = tat + step * cardinality(taken) WHERE who = '';
         END IF;
@@ -199,7 +201,7 @@ BEGIN
                coalesce(u.is_active AND u.whatsapp_enabled, true), m.attempts, m.log_at, NULL::int
         FROM mine m LEFT JOIN users u ON u.id = m.user_id
         ORDER BY array_position(taken, m.id);
-    IF p_live AND p_rate > 0 AND room <= 0 AND cardinality(taken) < p_limit THEN
+    IF p_rate > 0 AND room <= 0 AND cardinality(taken) < p_limit THEN
         RETURN QUERY SELECT NULL::bigint, NULL::text, NULL::jsonb, NULL::text, NULL::text, NULL::text, NULL::text,
             NULL::boolean, NULL::int, NULL::bigint, greatest(5, ceil(1000 * extract(epoch FROM step)))::int;
     END IF;
