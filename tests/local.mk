@@ -42,7 +42,9 @@ FUZZERS += tests/fuzz/fuzz_token
 FUZZERS += tests/fuzz/fuzz_whatsapp
 
 # What the measurements need beside the service.
-EXTRA_PROGRAMS = tests/bench/seeder
+EXTRA_PROGRAMS = tests/bench/seeder tests/bench/statement
+tests_bench_statement_SOURCES  = tests/bench/statement.c cgi-bin/batch.c
+tests_bench_statement_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/cgi-bin
 
 # A unit test includes the .c that it tests, so the library's copy of that module is left out by the
 # linker; the rest comes from the library.
