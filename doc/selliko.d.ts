@@ -1203,6 +1203,10 @@ export interface components {
         };
         /** @description Empty for now */
         NoMetadata: Record<string, never>;
+        LocationInput: {
+            lat: number | string;
+            lng: number | string;
+        };
         Location: {
             lat: number;
             lng: number;
@@ -2732,7 +2736,7 @@ export interface operations {
                 "application/json": {
                     status: components["schemas"]["OrderStatus"];
                     notes?: string | null;
-                    location?: components["schemas"]["Location"] | null;
+                    location?: components["schemas"]["LocationInput"] | null;
                 };
             };
         };
