@@ -165,7 +165,8 @@ parse_json(struct req *r)
     size_t end = json_tokener_get_parse_end(tok);
     json_tokener_free(tok);
     /* The parser stops at the first NUL, which is ours at the end, or one inside the body. */
-    bool whole = e == json_tokener_success && end >= len && is_strict_json(body, len);
+    bool whole = e == json_tokener_success && end >= len && memchr(body, '\0', len) == NULL && memchr(body, '\0', len) == NULL
+        && is_strict_json(body, len);
     if (!whole || !json_object_is_type(o, json_type_object)) {
         json_object_put(o);
         req_leave(r, whole ? fail_field(r, "body", "must be a JSON object") : fail(r, ERR_MALFORMED_JSON));

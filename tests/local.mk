@@ -4,6 +4,14 @@
 EXTRA_DIST += tests/package.json tests/package-lock.json tests/.npmrc
 
 UNIT_TESTS =
+UNIT_TESTS += tests/unit/test_arena
+UNIT_TESTS += tests/unit/test_jw
+UNIT_TESTS += tests/unit/test_db
+UNIT_TESTS += tests/unit/test_input
+UNIT_TESTS += tests/unit/test_reply
+UNIT_TESTS += tests/unit/test_app
+UNIT_TESTS += tests/unit/test_totals
+EXTRA_DIST += tests/unit/request.h
 UNIT_TESTS += tests/unit/test_multipart
 UNIT_TESTS += tests/unit/test_config
 UNIT_TESTS += tests/unit/test_crypto

@@ -1,0 +1,176 @@
+/* All wrong fields are noted at once, and a value has one meaning wherever it comes from. */
+#include "../../lib/input.c"
+
+#include "request.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+static void
+all_wrong_fields_are_noted_and_none_twice(void **state)
+{
+    (void)state;
+    struct made *m = made_json("{\"brand\":\"  \",\"age\":\"x\",\"id\":\"no\",\"flag\":1,\"kind\":\"c\",\"price\":\"1.234\"}");
+    struct req *r = &m->req;
+    assert_null(body_text(r, "brand", 1, 10));
+    assert_int_equal(body_int(r, "age", 1, 100), 0);
+    assert_null(body_uuid(r, "id"));
+    assert_false(body_bool(r, "flag"));
+    assert_null(body_choice(r, "kind", "a|b"));
+    assert_int_equal(body_rupees(r, "price", 1, 1000), 0);
+    assert_null(body_text(r, "absent", 1, 10));
+    assert_null(body_text(r, "brand", 1, 10));
+    assert_true(bad_input(r));
+    static const char *const fields[] = { "brand", "age", "id", "flag", "kind", "price", "absent" };
+    int n = 0;
+    for (const struct req_field *f = m->inside.wrong; f != NULL; f = f->next)
+        assert_string_equal(f->name, fields[n++]);
+    assert_int_equal(n, 7);
+    made_free(m);
+}
+
+static void
+a_number_may_come_as_a_number_or_as_digits(void **state)
+{
+    (void)state;
+    static const struct { const char *json; int64_t paise; bool good; } cases[] = {
+        { "{\"v\":25000}", 2500000, true }, { "{\"v\":\"25000\"}", 2500000, true }, { "{\"v\":25000.5}", 2500050, true },
+        { "{\"v\":\"25000.50\"}", 2500050, true }, { "{\"v\":0.29}", 29, true }, { "{\"v\":25000.505}", 0, false },
+        { "{\"v\":\" 25000\"}", 0, false }, { "{\"v\":\"+25000\"}", 0, false }, { "{\"v\":-1}", 0, false }, { "{\"v\":1e3}", 0, false },
+        { "{\"v\":true}", 0, false }, { "{\"v\":[1]}", 0, false }, { "{\"v\":\"1\\u0000\"}", 0, false }, { "{\"v\":null}", 0, false },
+        { "{\"v\":99999999999999999999}", 0, false }, { "{\"v\":\"\"}", 0, false },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct made *m = made_json(cases[i].json);
+        assert_int_equal(body_rupees(&m->req, "v", 0, INT64_C(10000000000)), cases[i].paise);
+        assert_int_equal(!bad_input(&m->req), cases[i].good);
+        made_free(m);
+    }
+}
+
+static void
+text_is_trimmed_counted_in_characters_and_free_of_controls(void **state)
+{
+    (void)state;
+    struct made *m = made_json("{\"a\":\"\\u00a0 മല \\ufeff\",\"b\":\"x\\u0000y\",\"c\":\"two\\nlines\",\"d\":5}");
+    struct req *r = &m->req;
+    assert_string_equal(body_text(r, "a", 2, 2), "മല");
+    assert_null(body_text(r, "b", 1, 10));
+    assert_null(body_text(r, "c", 1, 20));
+    assert_null(body_text(r, "d", 1, 20));
+    assert_string_equal(body_text(r, "none", 0, 5), "");
+    made_free(m);
+    m = made_json("{\"c\":\"two\\nlines\"}");
+    assert_string_equal(body_lines(&m->req, "c", 1, 20), "two\nlines");
+    assert_false(bad_input(&m->req));
+    made_free(m);
+}
+
+static void
+a_query_is_decoded_and_an_empty_value_is_of_no_type(void **state)
+{
+    (void)state;
+    struct made *m = made_query("search=gal%61xy+s23&brand=&page=2&limit=500&x=%zz");
+    struct req *r = &m->req;
+    assert_string_equal(query_text(r, "search", 0, 100), "galaxy s23");
+    assert_string_equal(query_text(r, "brand", 0, 100), "");
+    assert_true(bad_input(r));   /* %zz */
+    assert_non_null(made_wrong(m, "query"));
+    struct page page = in_page(r);
+    assert_int_equal(page.page, 2);
+    assert_int_equal(page.limit, 100);
+    assert_string_equal(page.offset_text, "100");
+    made_free(m);
+    static const char *const bad[] = { "page=0", "page=-1", "page=1.5", "page=", "page=x", "page=1&page=2", "limit=0", "page=%31%00" };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        m = made_query(bad[i]);
+        (void)in_page(&m->req);
+        assert_true(bad_input(&m->req));
+        made_free(m);
+    }
+}
+
+static void
+read_field(struct req *r)
+{
+    (void)body_has(r, "x");
+}
+
+static void
+what_is_no_json_object_ends_the_request(void **state)
+{
+    (void)state;
+    char deep[200];
+    memset(deep, '[', 100);
+    memset(deep + 100, ']', 100);
+    static const struct { const char *body; size_t len; enum error error; } cases[] = {
+        { "{", 1, ERR_MALFORMED_JSON }, { "{}x", 3, ERR_MALFORMED_JSON }, { "{\"a\":\"\xff\"}", 9, ERR_MALFORMED_JSON },
+        { "{\"a\":1}\0", 8, ERR_MALFORMED_JSON }, { "{\"a\":NaN}", 9, ERR_MALFORMED_JSON }, { "{'a':1}", 7, ERR_MALFORMED_JSON },
+        { "[]", 2, ERR_VALIDATION_FAILED }, { "5", 1, ERR_VALIDATION_FAILED }, { "{\"a\":1,}", 8, ERR_MALFORMED_JSON },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct made *m = made_new("application/json", cases[i].body, cases[i].len, "");
+        assert_false(made_run(m, read_field));
+        assert_int_equal(m->inside.answer.error, cases[i].error);
+        made_free(m);
+    }
+    struct made *m = made_new("application/json", deep, sizeof deep, "");
+    assert_false(made_run(m, read_field));
+    made_free(m);
+    m = made_new("text/plain", "{}", 2, "");
+    assert_false(made_run(m, read_field));
+    assert_int_equal(m->inside.answer.error, ERR_UNSUPPORTED_MEDIA_TYPE);
+    made_free(m);
+    m = made_new("", "", 0, "");   /* no body is an empty object */
+    assert_true(made_run(m, read_field));
+    made_free(m);
+}
+
+static void
+an_empty_form_field_is_as_if_left_out(void **state)
+{
+    (void)state;
+    struct made *m = made_new("multipart/form-data", "", 0, "");
+    struct req *r = &m->req;
+    req_form_field(r, "landmark", "  ", 2);
+    req_form_field(r, "city", " Kochi ", 7);
+    req_form_field(r, "bad", "\xff", 1);
+    req_form_field(r, "hasWarranty", "true", 4);
+    assert_false(body_has(r, "landmark"));
+    assert_string_equal(body_text(r, "city", 1, 10), "Kochi");
+    assert_true(body_bool(r, "hasWarranty"));
+    assert_false(bad_input(r));
+    assert_null(body_text(r, "bad", 1, 10));
+    assert_true(bad_input(r));
+    made_free(m);
+}
+
+static void
+objects_are_bounded_and_hold_no_nul(void **state)
+{
+    (void)state;
+    struct made *m = made_json("{\"o\":{\"a\":[1.10,\"x\"]},\"nul\":{\"a\":[\"\\u0000\"]},\"list\":[]}");
+    struct req *r = &m->req;
+    assert_string_equal(body_object(r, "o", 100), "{\"a\":[1.10,\"x\"]}");
+    assert_false(bad_input(r));
+    assert_null(body_object(r, "o", 5));
+    assert_null(body_object(r, "nul", 100));
+    assert_null(body_object(r, "list", 100));
+    made_free(m);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(all_wrong_fields_are_noted_and_none_twice),
+        cmocka_unit_test(a_number_may_come_as_a_number_or_as_digits),
+        cmocka_unit_test(text_is_trimmed_counted_in_characters_and_free_of_controls),
+        cmocka_unit_test(a_query_is_decoded_and_an_empty_value_is_of_no_type),
+        cmocka_unit_test(what_is_no_json_object_ends_the_request),
+        cmocka_unit_test(an_empty_form_field_is_as_if_left_out),
+        cmocka_unit_test(objects_are_bounded_and_hold_no_nul),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
