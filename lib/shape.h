@@ -108,9 +108,7 @@ const char *shape_url_path(const char *url);
     "o.id, o.listing_id AS \"listingId\", o.client_id AS \"clientId\", o.vendor_id AS \"vendorId\"," \
     " o.agent_id AS \"agentId\", o.final_price AS \"finalPrice:rupees\", o.commission_rate AS \"commissionRate\"," \
     " o.agent_commission AS \"agentCommission:rupees\", o.platform_fee AS \"platformFee:rupees\", o.status," \
-    " (SELECT jsonb_agg(jsonb_build_object('status', h.status, 'timestamp', iso_time(h.created_at)," \
-    "     'updatedBy', coalesce(h.updated_by::text, 'system'), 'notes', h.notes, 'location', h.location)" \
-    "     ORDER BY h.id) FROM order_history h WHERE h.order_id = o.id) AS \"statusHistory\"," \
+    " o.status_history AS \"statusHistory\"," \
     " o.created_at AS \"createdAt\", o.pickup_scheduled_at AS \"pickupScheduledAt\"," \
     " o.picked_up_at AS \"pickedUpAt\", o.delivered_at AS \"deliveredAt\", o.completed_at AS \"completedAt\"," \
     " o.rating, o.rating_comment AS \"ratingComment\", o.metadata"
@@ -137,8 +135,8 @@ const char *shape_url_path(const char *url);
     " CASE WHEN " TASK_KNOWS_CLIENT " THEN l.id || l.landmark_sealed::text END AS \"_landmark:sealed(listings.landmark)\"," \
     " l.city || ', ' || l.state || ', ' || l.pincode AS \"_city\", t.metadata ->> 'notes' AS \"_notes\"," \
     " t.metadata ->> 'reason' AS \"_reason\"," \
-    " (SELECT string_agg(p.name, '/' ORDER BY p.n) FROM" \
-    "   jsonb_array_elements_text(t.metadata -> 'verificationPhotos') WITH ORDINALITY AS p(name, n)) AS \"_photos\""
+    " CASE WHEN t.metadata ? 'verificationPhotos' THEN (SELECT string_agg(p.name, '/' ORDER BY p.n) FROM" \
+    "   jsonb_array_elements_text(t.metadata -> 'verificationPhotos') WITH ORDINALITY AS p(name, n)) END AS \"_photos\""
 
 struct arena;
 

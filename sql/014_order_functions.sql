@@ -5,6 +5,24 @@
 -- the second is judged on what the first one left.  Every change stands in one transaction with its
 -- history, its notifications, its events and, when an administrator did it, its line in the audit log.
 
+-- The history as the API writes it stands in the order, so that a page of orders costs its rows and no
+-- more; order_history is the record, and whoever adds to it adds to both.
+ALTER TABLE orders ADD COLUMN status_history json NOT NULL DEFAULT '[]';
+
+CREATE FUNCTION write_status_history() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE orders SET status_history = (rtrim(status_history::text, ']') || CASE status_history::text WHEN '[]' THEN '' ELSE ',' END
+            || jsonb_build_object('status', new.status, 'timestamp', iso_time(new.created_at),
+                   'updatedBy', coalesce(new.updated_by::text, 'system'), 'notes', new.notes, 'location', new.location)
+            || ']')::json
+        WHERE id = new.order_id;
+    RETURN NULL;
+END $$;
+
+CREATE TRIGGER history_is_written AFTER INSERT ON order_history FOR EACH ROW EXECUTE FUNCTION write_status_history();
+CREATE TRIGGER history_is_final BEFORE UPDATE ON order_history FOR EACH ROW
+    EXECUTE FUNCTION refuse_change('an order''s history is only added to');
+
 -- The sums of an agent's list are taken from this alone.
 CREATE INDEX agent_tasks_completed ON agent_tasks (agent_id, completed_at) INCLUDE (commission_amount)
     WHERE status = 'completed';
