@@ -110,7 +110,7 @@ parse_query(struct req *r)
     }
 }
 
-/* Where json-c is more lenient than RFC 8259, even when strict: NaN and Infinity, "1.", "-01", control
+/* Where json-c is more lenient than RFC 8259, even when strict: NaN and Infinity, 'keys', "1.", "-01", control
  * characters in strings.  S has been parsed, so every string ends and every escape is whole. */
 static bool
 is_strict_json(const char *s, size_t len)
@@ -122,7 +122,7 @@ is_strict_json(const char *s, size_t len)
                     return false;
                 i += s[i] == '\\';
             }
-        } else if (s[i] == 'N' || s[i] == 'I') {
+        } else if (s[i] == 'N' || s[i] == 'I' || s[i] == '\'') {
             return false;
         } else if (s[i] == '-' || isdigit((unsigned char)s[i])) {
             i += s[i] == '-';
@@ -165,7 +165,7 @@ parse_json(struct req *r)
     size_t end = json_tokener_get_parse_end(tok);
     json_tokener_free(tok);
     /* The parser stops at the first NUL, which is ours at the end, or one inside the body. */
-    bool whole = e == json_tokener_success && end >= len && memchr(body, '\0', len) == NULL && memchr(body, '\0', len) == NULL
+    bool whole = e == json_tokener_success && end >= len && memchr(body, '\0', len) == NULL
         && is_strict_json(body, len);
     if (!whole || !json_object_is_type(o, json_type_object)) {
         json_object_put(o);
