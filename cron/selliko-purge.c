@@ -140,7 +140,7 @@ purge_group(struct db *db, struct arena *a, const char *group, struct sql *lost)
     if (good && f.n > ORPHANS_BELIEVED && f.n > all / 10) {
         log_error("many folders belong to nothing in this database: none is removed", log_s("group", group),
                   log_i("folders", (int64_t)all), log_i("lost", (int64_t)f.n));
-        f.n = 0;
+        good = false;
     }
     for (size_t i = 0; good && i < f.n; i++) {
         const char *key = arena_printf(a, "%s/%s", group, f.id[i]);
@@ -158,11 +158,13 @@ static bool
 purge_files(struct db *db, struct arena *a)
 {
     size_t stages = 0;
+    bool listings;
 
     if (store_purge(store, STAGE_AGE_S, &stages) != STORE_OK)
         log_error("stages cannot be removed", log_s("reason", strerror(errno)));
     cron_count("stages", (int64_t)stages);
-    return purge_group(db, a, "listings", &lost_listings) && purge_group(db, a, "verification", &lost_orders);
+    listings = purge_group(db, a, "listings", &lost_listings);
+    return purge_group(db, a, "verification", &lost_orders) && listings;
 }
 
 static int64_t
