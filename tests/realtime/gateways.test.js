@@ -1,0 +1,68 @@
+'use strict';
+// Two gateways behind one nginx: polls find the one that owns their session, all events reach both, and
+// when one dies its clients go on with the other and have lost nothing.
+const { test, before, after, describe } = require('node:test');
+const assert = require('node:assert/strict');
+const fs = require('node:fs');
+const path = require('node:path');
+const { io } = require('socket.io-client');
+const { own, until, sleep, signIn, several, mustBid, quickListing } = require('../api/lib');
+
+describe('two gateways', () => {
+  const w = own({ GATEWAYS: '2' });
+  const open = [];
+  after(() => open.forEach((s) => s.disconnect()));
+  const gatewayOf = (s) => s.io.engine.id.split('-')[0];
+  const pidOf = (name) => Number(fs.readFileSync(path.join(w.state, 'run', name === 'g1' ? 'gateway.pid' : 'gateway-2.pid'), 'utf8').split(' ')[0]);
+  let bidders; let owner;
+
+  async function watcher(id, options) {
+    const s = io(w.base, { forceNew: true, reconnectionDelay: 100, reconnectionDelayMax: 300, ...options });
+    open.push(s);
+    s.seen = [];
+    s.breaks = [];
+    s.on('new_bid', (e, n) => { s.seen.push(e.newHighestBid); s.sequence = n; });
+    s.on('disconnect', (why) => s.breaks.push(why));
+    const join = async () => { const r = await s.timeout(5000).emitWithAck('join_room', { listingId: id, ...(s.sequence === undefined ? {} : { since: s.sequence }) }); s.sequence ??= r.sequence; };
+    await new Promise((r) => { s.once('connect', r); });
+    await join();
+    s.on('connect', () => join().catch(() => {}));
+    return s;
+  }
+
+  before(async () => {
+    await w.started;
+    owner = await signIn(w, 'CLIENT');
+    bidders = await several(w, 'VENDOR', 4);
+  }, { timeout: 600000 });
+
+  test('clients of both hear every bid, by every transport, and polling stays with its gateway', async () => {
+    const [id] = quickListing(w, owner.id, { asking: 900000 });
+    const sockets = [];
+    for (let i = 0; i < 4; i++) for (const o of [{ transports: ['polling'] }, { transports: ['websocket'] }, {}]) sockets.push(await watcher(id, o));
+    assert.deepEqual([...new Set(sockets.map(gatewayOf))].sort(), ['g1', 'g2']);
+    for (let i = 0; i < 8; i++) { await mustBid(w, bidders[i % 4], id, 2000 + 100 * i); await sleep(30); }
+    await until('all bids', () => sockets.every((s) => s.seen.length === 8));
+    for (const s of sockets) {
+      assert.deepEqual(s.seen, Array.from({ length: 8 }, (_, i) => 2000 + 100 * i));
+      assert.deepEqual(s.breaks, []);
+    }
+    open.splice(0).forEach((s) => s.disconnect());
+  });
+
+  test('when a gateway is killed, its clients go on with the other and have missed nothing', async () => {
+    const [id] = quickListing(w, owner.id, { asking: 900000 });
+    const sockets = [];
+    for (let i = 0; i < 4; i++) for (const o of [{ transports: ['polling'] }, { transports: ['websocket'] }, {}]) sockets.push(await watcher(id, o));
+    const lost = sockets.filter((s) => gatewayOf(s) === 'g2');
+    assert.ok(lost.length > 0);
+    await mustBid(w, bidders[0], id, 2000);
+    await until('the first bid', () => sockets.every((s) => s.seen.length === 1));
+    process.kill(pidOf('g2'), 'SIGKILL');
+    await mustBid(w, bidders[1], id, 3000);
+    await until('all are back', () => lost.every((s) => s.breaks.length > 0 && s.connected), 20);
+    await mustBid(w, bidders[2], id, 4000);
+    await until('all bids', () => sockets.every((s) => s.seen.length >= 3), 20);
+    for (const s of sockets) assert.deepEqual(s.seen, [2000, 3000, 4000]);
+  });
+});
