@@ -33,6 +33,8 @@ static struct {
     int pid;             /* of the backend that holds our lock and listens; 0: none does */
     int64_t worker;
     bool woken;
+    struct outcome back[2 * QUEUE_BATCH];   /* taken, but never to be posted: to be given back */
+    int n_back;
 } queue;
 
 void
@@ -70,8 +72,9 @@ query(struct sql *sql, const char *const *param, int n)
 }
 #define run(sql, ...) query(&(sql), DB_PARAMS_(__VA_ARGS__))
 
-/* Be connected, known by our number and listening.  A connection that was replaced (db_query does that)
- * has a new backend, and needs all of it again. */
+/* Be connected, known by a number and listening.  A connection that was replaced (db_query does that) has
+ * a new backend and gets a new number: what was taken under the old one, perhaps without our hearing of
+ * it, then belongs to a sender that is gone, and comes back at once. */
 static bool
 ready(void)
 {
@@ -82,14 +85,11 @@ ready(void)
     if (conn != NULL && PQstatus(conn) == CONNECTION_OK && queue.pid != 0 && PQbackendPID(conn) == queue.pid)
         return true;
     queue.pid = 0;
-    if (queue.worker == 0) {
-        if ((rows = run(number)) == NULL)
-            return false;
-        queue.worker = rows_int(rows, 0, "worker");
-    }
+    if ((rows = run(number)) == NULL)
+        return false;
+    queue.worker = rows_int(rows, 0, "worker");
     snprintf(worker, sizeof worker, "%lld", (long long)queue.worker);
-    if ((rows = run(hello, worker)) == NULL || !rows_bool(rows, 0, "held")   /* our former backend may linger */
-        || !db_command(queue.db, "LISTEN selliko_whatsapp"))
+    if ((rows = run(hello, worker)) == NULL || !rows_bool(rows, 0, "held") || !db_command(queue.db, "LISTEN selliko_whatsapp"))
         return false;
     queue.pid = PQbackendPID(db_pgconn(queue.db));
     queue.woken = true;   /* nobody knows what was missed */
@@ -184,6 +184,24 @@ list_free(struct list *l)
 
 /* ---- taking ---- */
 
+/* Nobody knows whether M is marked, but it will not be posted: it is given back under either attempt, of
+ * which one is the row's. */
+static void
+give_back(const struct message *m)
+{
+    for (int i = 0; i < 2; i++)
+        queue.back[queue.n_back++] = (struct outcome){ .id = m->id, .attempt = m->attempt + i, .answer.outcome = WHATSAPP_RETRY };
+}
+
+static bool
+given_back(void)
+{
+    for (; queue.n_back > 0; queue.n_back--)
+        if (!queue_finish(&queue.back[queue.n_back - 1]))
+            return false;
+    return true;
+}
+
 /* A sealed value in the arena; NULL with *WHY when it does not open. */
 static const char *
 unseal(const char *field, const char *value, const char **why)
@@ -246,7 +264,7 @@ queue_take(struct message *out, int n, int *wait_ms)
     char limit[16], lease[16], rate[16], person[16];
 
     *wait_ms = -1;
-    if (!ready())
+    if (!ready() || !given_back())
         return -1;
     if (n > QUEUE_BATCH)
         n = QUEUE_BATCH;
@@ -312,8 +330,11 @@ queue_mark(struct message *m, int *n)
     }
     snprintf(lease, sizeof lease, "%d", queue.limits.post_s + POST_LEASE_MARGIN_S);
     rows = run(mark, p_worker(), ids.s, lease, places.s);
-    if (rows == NULL)
+    if (rows == NULL) {
+        for (int i = 0; i < *n; i++)
+            give_back(&m[i]);
         return false;
+    }
     for (int i = 0; i < *n; i++) {
         int at = 0;
 

@@ -112,6 +112,8 @@ class Workshop {
       LATERAL told(u) n ORDER BY nth RETURNING id) SELECT string_agg(id::text, ',' ORDER BY id) FROM q; NOTIFY selliko_whatsapp;`).split(',').map(Number);
   }
   row(id) { return JSON.parse(this.sql(`SELECT row_to_json(q) FROM whatsapp_queue q WHERE id = ${id}`)); }
+  // How many of these rows are not STATUS.  (One question: psql stops this process, and the stand-in with it.)
+  others(ids, status) { return Number(this.sql(`SELECT count(*) FROM whatsapp_queue WHERE id IN (${ids.join(',')}) AND status <> '${status}'`)); }
   note(id) { return JSON.parse(this.sql(`SELECT row_to_json(n) FROM notifications n JOIN whatsapp_queue q ON q.notification_id = n.id WHERE q.id = ${id}`)); }
   count(status) { return Number(this.sql(`SELECT count(*) FROM whatsapp_queue WHERE status = '${status}'`)); }
   // Whatever a dead sender posted is judged when its lease is over: now.
