@@ -14,11 +14,11 @@
 #include "config.h"
 #include "crypto.h"
 #include "fileurl.h"
+#include "form.h"
 #include "idempotency.h"
 #include "image.h"
 #include "metrics.h"
 #include "store.h"
-#include "upload.h"
 #include "valid.h"
 
 #include <semaphore.h>
@@ -100,8 +100,6 @@ read_photos(struct req *r, const struct upload *form, struct phone *p)
 static void
 read_form(struct req *r, const struct upload *form, struct phone *p)
 {
-    for (size_t i = 0; i < form->n_fields; i++)
-        req_form_field(r, form->fields[i].name, form->fields[i].value, form->fields[i].len);
     p->brand = body_text(r, "brand", 1, 100);
     p->model = body_text(r, "model", 1, 100);
     p->storage = body_text(r, "storage", 1, 50);
@@ -125,28 +123,6 @@ read_form(struct req *r, const struct upload *form, struct phone *p)
     p->pickup_time = body_choice(r, "pickupTime", "morning|afternoon|evening");
     p->contact = or_null(body_text(r, "contactName", 0, 100));
     read_photos(r, form, p);
-}
-
-static reply
-refuse_form(struct req *r, enum upload_error e, const struct upload *form)
-{
-    switch (e) {
-    case UPLOAD_NOT_FORM_DATA:
-        return failf(r, ERR_UNSUPPORTED_MEDIA_TYPE, "Send the listing as multipart/form-data.");
-    case UPLOAD_DUPLICATE_FIELD:
-        return fail_field(r, form->field, "was given more than once");
-    case UPLOAD_FIELD_TOO_LARGE:
-        return failf(r, ERR_PAYLOAD_TOO_LARGE, "%s is too long.", form->field != NULL ? form->field : "The form");
-    case UPLOAD_FILE_TOO_LARGE:
-        return failf(r, ERR_PAYLOAD_TOO_LARGE, "%s is larger than 5 MB.", form->field);
-    case UPLOAD_MALFORMED: case UPLOAD_ABORTED:
-        return fail(r, ERR_MALFORMED_MULTIPART);
-    case UPLOAD_TOO_MANY_PARTS:
-        return failf(r, ERR_MALFORMED_MULTIPART, "The form has too many parts.");
-    case UPLOAD_STORAGE_FULL: case UPLOAD_STORAGE_FAILED: case UPLOAD_OK:
-        break;
-    }
-    give_up(r, ERR_UNAVAILABLE);
 }
 
 /* Work on all pictures side by side, in the stage's folder out/.  False when some are no pictures: noted. */
@@ -302,22 +278,15 @@ create(struct req *r, const struct upload *form, struct phone *p, const char *ha
     return first;
 }
 
-static ssize_t
-read_body(void *ctx, void *buf, size_t len)
-{
-    return req_read(ctx, buf, len);
-}
-
 /* POST /listings (multipart/form-data) -> the listing, pending.  duplicate_imei, payload_too_large,
  * malformed_multipart. */
 reply
 listing_create(struct req *r)
 {
-    (void)req_user(r);   /* before tens of megabytes are read */
     struct upload *form;
-    enum upload_error e = upload_read(r->arena, store, req_content_type(r), read_body, r, &UPLOAD_LIMITS, &form);
-    if (e != UPLOAD_OK)
-        return refuse_form(r, e, form);
+    reply done;
+    if (!form_read(r, store, &form, &done))
+        return done;
     struct phone p = { .id = "" };
     read_form(r, form, &p);
     char hex[65];
@@ -330,7 +299,6 @@ listing_create(struct req *r)
     while (sem_wait(&room) != 0)
         ;
     arena_own(r->arena, &room, make_room);
-    reply done;
     if (r->idempotency_key != NULL) {
         db_begin(r);
         if (!idempotency_claim(r, ROUTE, hash, &done))

@@ -24,6 +24,7 @@ lib_libselliko_a_SOURCES += lib/imagehead.c lib/imagehead.h
 lib_libselliko_a_SOURCES += lib/image.c lib/image.h
 lib_libselliko_a_SOURCES += lib/store.c lib/store.h
 lib_libselliko_a_SOURCES += lib/upload.c lib/upload.h
+lib_libselliko_a_SOURCES += lib/form.c lib/form.h
 lib_libselliko_a_SOURCES += lib/idempotency.c lib/idempotency.h
 lib_libselliko_a_SOURCES += lib/whatsapp.c lib/whatsapp.h
 lib_libselliko_a_SOURCES += lib/hook.c lib/hook.h
