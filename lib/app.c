@@ -436,7 +436,7 @@ catch_signals(void)
     struct sigaction term = { .sa_handler = on_term }, ignore = { .sa_handler = SIG_IGN };
     sigaction(SIGTERM, &term, NULL);   /* after FCGX_Init, which installs its own */
     sigaction(SIGINT, &term, NULL);
-    sigaction(SIGUSR1, &ignore, NULL);
+    sigaction(SIGUSR1, &term, NULL);   /* what multiwatch sends when it is asked to stop */
     sigaction(SIGPIPE, &ignore, NULL);
     sigaction(SIGHUP, &ignore, NULL);
 }
