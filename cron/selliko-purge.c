@@ -9,6 +9,8 @@
  *   folders  photos that were published for a listing or an order that was then not written: the program
  *            died between the two.  They are looked at after a day, when no request can be under way.
  *
+ * Where that does not help, and less than a twentieth of the storage is left, the administrators are told.
+ *
  * Files are worth more than space: when many folders seem to belong to nothing, the database is rather the
  * wrong one (a restored backup, another DATABASE_URL), and nothing is removed. */
 #include "cron.h"
@@ -32,12 +34,15 @@ enum {
     FOLDER_AGE_S = 24 * 3600,
     BATCH = 500,                    /* folders asked about in one statement */
     ORPHANS_BELIEVED = 10,          /* more than this, and more than a tenth of all: something else is wrong */
+    LOW_PERCENT = 5,
 };
 
 SQL(rows_due, "SELECT * FROM purge($1)");
 /* ids[] in, those that nothing belongs to out; a name that is no UUID is not ours to judge */
 SQL(lost_listings, "SELECT x.id FROM unnest($1::uuid[]) x(id) WHERE NOT EXISTS (SELECT FROM listings l WHERE l.id = x.id)");
 SQL(lost_orders, "SELECT x.id FROM unnest($1::uuid[]) x(id) WHERE NOT EXISTS (SELECT FROM orders o WHERE o.id = x.id)");
+
+SQL(alert, "SELECT whatsapp_alert('storage', $1, $2) AS told");   /* at most once an hour */
 
 static struct store *store;
 static int64_t files_at_ms;
@@ -167,6 +172,22 @@ purge_files(struct db *db, struct arena *a)
     return purge_group(db, a, "verification", &lost_orders) && listings;
 }
 
+static bool
+watch_space(struct db *db, struct arena *a)
+{
+    int left = store_free_percent(store);
+    const struct rows *rows;
+
+    if (left < 0 || left >= LOW_PERCENT)
+        return true;
+    log_error("storage runs out", log_i("percentLeft", left));
+    rows = db_run(db, a, alert, arena_printf(a, "%d", left),
+                  arena_printf(a, "The storage of photos runs out: %d %% are left.", left));
+    if (rows != NULL && rows_bool(rows, 0, "told"))
+        db_wake(db, "selliko_events");
+    return rows != NULL;
+}
+
 static int64_t
 now_ms(void)
 {
@@ -189,6 +210,8 @@ purge(struct db *db, struct arena *a, int64_t *next_ms)
             return CRON_FAILED;
         files_at_ms = now_ms() + FILES_EVERY_MS;
     }
+    if (!watch_space(db, a))
+        return CRON_FAILED;
     return more ? CRON_AGAIN : CRON_DONE;
 }
 
