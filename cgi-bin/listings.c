@@ -35,13 +35,13 @@ static reply unwatch_listing(struct req *r);
 /* Two families: to the public only the public states, which have indexes of their own; to who is
  * signed in also his own (all, to an administrator). */
 #define PUBLIC_ONLY "l.status IN ('live', 'sold', 'expired')"
-#define LIST_FROM(SEES) \
-    "  FROM listings l WHERE " SEES \
+#define LIST_FILTERS \
     " {?2 AND l.status = $2 ?} {?3 AND l.client_id = $3::uuid ?} {?4 AND l.words @@ search_words($4) ?}"
+#define LIST_FROM(SEES) "  FROM listings l WHERE " SEES LIST_FILTERS
 #define LIST_PAGE(SEES, ORDER) \
     "SELECT " LISTING_COLUMNS(SHAPE_SEES_ALL) " FROM (SELECT l.*" LIST_FROM(SEES) \
     " ORDER BY " ORDER " LIMIT $5 OFFSET $6) l ORDER BY " ORDER
-#define LIST_TOTAL(SEES) "SELECT count(*) " LIST_FROM(SEES) " AND ($1::uuid IS NULL OR true)"
+#define LIST_COUNT(SEES) "(SELECT count(*) " LIST_FROM(SEES) ")"
 
 #define ORDERS(X) \
     X("newest",        newest,  "l.submitted_at DESC, l.id DESC") \
@@ -53,8 +53,10 @@ static reply unwatch_listing(struct req *r);
     SQL(public_##name, LIST_PAGE(PUBLIC_ONLY, order)); \
     SQL(seen_##name, LIST_PAGE(SHAPE_MAY_SEE, order));
 ORDERS(ORDER_SQL)
-SQL(public_total, LIST_TOTAL(PUBLIC_ONLY));
-SQL(seen_total, LIST_TOTAL(SHAPE_MAY_SEE));
+SQL(public_total, "SELECT " LIST_COUNT(PUBLIC_ONLY) " AS count WHERE $1::uuid IS NULL OR true");
+SQL(seen_total,   /* one part for each index: what one may see, as one condition, has none */
+    "SELECT CASE WHEN " SHAPE_IS_ADMIN " THEN " LIST_COUNT("true")
+    "  ELSE " LIST_COUNT(PUBLIC_ONLY) " + " LIST_COUNT("l.client_id = $1::uuid AND NOT (" PUBLIC_ONLY ")") " END AS count");
 
 /* GET /listings ?status&clientId&searchQuery&sortBy: what the caller may see of them. */
 static reply
