@@ -1064,8 +1064,8 @@ export interface components {
             imei2?: string;
             batteryHealth: number;
             askingPrice: components["schemas"]["PriceInput"];
-            /** @description May be empty */
-            description: string;
+            /** @description May be empty or left out */
+            description?: string;
             devicePhoto0?: string;
             devicePhoto1?: string;
             devicePhoto2?: string;
