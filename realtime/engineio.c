@@ -183,18 +183,16 @@ let_go(struct conn **slot)
     return conn;
 }
 
-/* The packets in the queue, then one more character of farewell if it is not 0. */
+/* What the poll of an ending session is answered: all that is queued, or a last word.  Never both in
+ * one answer: clients act on a close packet before they look at the messages that came with it. */
 static char *
-farewell_body(struct engineio_session *s, char farewell, size_t *len)
+farewell_body(struct engineio_session *s, size_t *len)
 {
-    char *body = s->queue.n ? session_poll_body(s, len) : NULL;
-
-    if (!body)
-        *len = 0;
-    body = must_resize(body, *len + 2);
-    if (*len)
-        body[(*len)++] = ENGINEPACKET_SEPARATOR;
-    body[(*len)++] = farewell;
+    if (s->queue.n)
+        return session_poll_body(s, len);
+    char *body = must_resize(NULL, 1);
+    *body = s->end == END_ASKED ? '6' : '1';
+    *len = 1;
     return body;
 }
 
@@ -227,19 +225,25 @@ reap(struct engineio_session *s)
             }
             transport_close(conn, s->close_code);
         }
-    } else if ((conn = let_go(&s->poll))) {
-        char   farewell = s->end == END_ASKED ? '6' : '1';
-        size_t len;
-        if (s->end == END_AT_ONCE)
-            frame_queue_end(&s->queue);
-        char *body = farewell_body(s, farewell, &len);
-        transport_answer(conn, body, len);
-    } else if (s->end != END_AT_ONCE) {
-        s->state = SESSION_LINGERING;
-        lapse_add(&server->lingering, &s->heartbeat, lapse_now_us());
+        free_session(s);
         return;
     }
-    free_session(s);
+
+    bool heard = s->end == END_AT_ONCE; /* as well as it ever will */
+    if (heard)
+        frame_queue_end(&s->queue);
+    if ((conn = let_go(&s->poll))) {
+        size_t len;
+        heard |= !s->queue.n;
+        char *body = farewell_body(s, &len);
+        transport_answer(conn, body, len);
+    }
+    if (heard) {
+        free_session(s);
+        return;
+    }
+    s->state = SESSION_LINGERING;
+    lapse_add(&server->lingering, &s->heartbeat, lapse_now_us());
 }
 
 void
@@ -549,8 +553,10 @@ bool
 session_poll(struct engineio_session *s, struct conn *conn, char **body, size_t *len)
 {
     if (s->state == SESSION_LINGERING) {
-        *body = farewell_body(s, s->end == END_ASKED ? '6' : '1', len);
-        free_session(s);
+        bool last = !s->queue.n;
+        *body = farewell_body(s, len);
+        if (last)
+            free_session(s);
         return true;
     }
     if (s->poll) {

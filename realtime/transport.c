@@ -45,15 +45,13 @@ static struct query
 read_query(struct lws *wsi)
 {
     struct query q = {0};
-    char         arg[MAX_SID_LEN + 8];
+    char         arg[HEADERS_BYTES];
     int          len;
 
     for (int i = 0; (len = lws_hdr_fragment_length(wsi, WSI_TOKEN_HTTP_URI_ARGS, i)) > 0; i++) {
         if (len >= (int)sizeof(arg) ||
-            lws_hdr_copy_fragment(wsi, arg, sizeof(arg), WSI_TOKEN_HTTP_URI_ARGS, i) < 0) {
-            /* Too long for anything that we know; a sid of that length is nobody's. */
+            lws_hdr_copy_fragment(wsi, arg, sizeof(arg), WSI_TOKEN_HTTP_URI_ARGS, i) < 0)
             continue;
-        }
         if (strncmp(arg, "EIO=", 4) == 0)
             q.eio4 = strcmp(arg + 4, "4") == 0;
         else if (strncmp(arg, "transport=", 10) == 0) {
@@ -62,9 +60,9 @@ read_query(struct lws *wsi)
         } else if (strncmp(arg, "sid=", 4) == 0) {
             q.has_sid = true;
             q.sid_len = strlen(arg + 4);
-            memcpy(q.sid, arg + 4, q.sid_len < sizeof(q.sid) ? q.sid_len : 0);
             if (q.sid_len >= sizeof(q.sid))
-                q.sid_len = 0;
+                q.sid_len = 0; /* nobody's */
+            memcpy(q.sid, arg + 4, q.sid_len);
         }
     }
     return q;
@@ -266,6 +264,8 @@ conn_end(struct conn *conn)
 static void
 append(struct conn *conn, const void *data, size_t len)
 {
+    if (!len)
+        return;
     if (conn->room - conn->len < len) {
         size_t room = conn->room ? conn->room * 2 : 1024;
         while (room - conn->len < len)
