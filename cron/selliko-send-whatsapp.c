@@ -42,7 +42,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-enum { SWEEP_MS = 1000, TIDY_MS = 5000, RETRY_RECORD_MS = 250, FOREVER_MS = 1 << 30 };
+enum { SWEEP_MS = 1000, RETRY_RECORD_MS = 250, FOREVER_MS = 1 << 30 };
 
 /* Unrecorded answers are worth waiting for, but not for ever. */
 enum { RECORD_AT_LEAST_MS = 30000 };
@@ -55,7 +55,7 @@ static struct {
     int signal_fd;
     bool stopping;
     bool drained;           /* the last look found nothing more that is due */
-    int64_t take_at_ms, tidy_at_ms, sweep_at_ms;
+    int64_t take_at_ms, sweep_at_ms;
     struct outcome ended[POST_MAX];   /* answers that are not recorded yet */
     int n_ended;
     int64_t unrecorded_since_ms;
@@ -249,11 +249,8 @@ run(void)
         if (database && !sender.stopping) {
             if (now >= sender.sweep_at_ms) {
                 queue_recover();
-                sender.sweep_at_ms = now + SWEEP_MS;
-            }
-            if (now >= sender.tidy_at_ms) {
                 queue_sweep();
-                sender.tidy_at_ms = now + TIDY_MS;
+                sender.sweep_at_ms = now + SWEEP_MS;
             }
             if (queue_woken()) {
                 sender.take_at_ms = now;

@@ -411,14 +411,22 @@ CREATE FUNCTION whatsapp_status(p_ids text[], p_statuses text[], p_codes int[], 
 SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
 AS $$
 DECLARE
-    changed int;
-    ids     text[];
-    states  text[];
-    codes   int[];
-    phones  bytea[];
-    known   uuid[];
-    bad     int;
+    changed    int := 0;
+    waiting    boolean;
+    ids        text[];
+    states     text[];
+    codes      int[];
+    phones     bytea[];
+    due        uuid[];     -- notifications that move forward
+    new_ids    text[];     -- the statuses of messages that nobody knows (yet)
+    new_states text[];
+    new_codes  int[];
+    new_phones bytea[];
+    bad        int;
 BEGIN
+    -- Asked first: when no answer is being waited for now, every message that has an id is seen below.
+    waiting := p_phones IS NOT NULL
+        AND EXISTS (SELECT FROM whatsapp_queue q WHERE q.status = 'sending' AND q.posted_at IS NOT NULL);
     SELECT array_agg(b.id), array_agg(b.status), array_agg(b.code), array_agg(b.phone) INTO ids, states, codes, phones
         FROM (SELECT DISTINCT ON (x.id) x.id, x.status, x.code, x.phone
               FROM unnest(p_ids, p_statuses, p_codes, p_phones) AS x(id, status, code, phone)
@@ -427,24 +435,25 @@ BEGIN
     IF ids IS NULL THEN
         RETURN 0;
     END IF;
-    SELECT array_agg(n.id ORDER BY n.id) INTO known
-        FROM unnest(ids, states) AS x(id, status) JOIN notifications n ON n.whatsapp_message_id = x.id
-        WHERE whatsapp_rank(x.status) > whatsapp_rank(n.whatsapp_status);
-    IF known IS NOT NULL THEN
-        PERFORM FROM notifications n WHERE n.id = ANY (known) ORDER BY n.id FOR NO KEY UPDATE;
+    SELECT array_agg(n.id) FILTER (WHERE whatsapp_rank(x.status) > whatsapp_rank(n.whatsapp_status)),
+           array_agg(x.id) FILTER (WHERE n.id IS NULL), array_agg(x.status) FILTER (WHERE n.id IS NULL),
+           array_agg(x.code) FILTER (WHERE n.id IS NULL), array_agg(x.phone) FILTER (WHERE n.id IS NULL)
+        INTO due, new_ids, new_states, new_codes, new_phones
+        FROM unnest(ids, states, codes, phones) AS x(id, status, code, phone)
+        LEFT JOIN notifications n ON n.whatsapp_message_id = x.id;
+    IF due IS NOT NULL THEN
+        PERFORM FROM notifications n WHERE n.id = ANY (due) ORDER BY n.id FOR NO KEY UPDATE;
         UPDATE notifications n SET whatsapp_status = x.status
             FROM unnest(ids, states) AS x(id, status)
-            WHERE n.whatsapp_message_id = x.id AND n.id = ANY (known)
-              AND whatsapp_rank(x.status) > whatsapp_rank(n.whatsapp_status);
+            WHERE n.whatsapp_message_id = x.id AND whatsapp_rank(x.status) > whatsapp_rank(n.whatsapp_status);
+        GET DIAGNOSTICS changed = ROW_COUNT;
     END IF;
-    GET DIAGNOSTICS changed = ROW_COUNT;
-    changed := CASE WHEN known IS NULL THEN 0 ELSE changed END;
 
-    IF p_phones IS NOT NULL AND EXISTS (SELECT FROM whatsapp_queue q WHERE q.status = 'sending' AND q.posted_at IS NOT NULL) THEN
+    -- Not found above, though perhaps recorded since then: the sweep brings both together.
+    IF waiting AND new_ids IS NOT NULL THEN
         INSERT INTO whatsapp_early AS e (message_id, phone_hash, status, error_code)
-            SELECT x.id, x.phone, x.status, x.code FROM unnest(ids, states, codes, phones) AS x(id, status, code, phone)
-            WHERE NOT EXISTS (SELECT FROM notifications n WHERE n.whatsapp_message_id = x.id)
-            ORDER BY x.id
+            SELECT x.id, x.phone, x.status, x.code
+            FROM unnest(new_ids, new_states, new_codes, new_phones) AS x(id, status, code, phone) ORDER BY x.id
             ON CONFLICT (message_id) DO UPDATE SET status = excluded.status, error_code = excluded.error_code
             WHERE whatsapp_rank(excluded.status) > whatsapp_rank(e.status);
     END IF;
