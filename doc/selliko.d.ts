@@ -3565,7 +3565,6 @@ export interface operations {
             400: components["responses"]["MalformedJson"];
             401: components["responses"]["SignatureInvalid"];
             413: components["responses"]["PayloadTooLarge"];
-            415: components["responses"]["UnsupportedMediaType"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             502: components["responses"]["BadGateway"];

@@ -177,6 +177,19 @@ test('a signed URL opens its own folder and no other, whoever asks', async () =>
     }
 });
 
+test('bill and photo of a verification are for those to whom their URLs are told, and gone is gone', async () => {
+    const { sold, people } = world;
+    const proof = await service.request('POST', '/files/verification', { token: people.agentA.token, parts: [{ name: 'orderId', value: world.orderId }, { name: 'photo', data: service.photo }] });
+    assert.equal(proof.status, 201, proof.text);
+    for (const url of [sold.bill, proof.body.url].map((u) => new URL(u))) {
+        const first = await w.request('GET', url.pathname + url.search);
+        assert.equal(first.status, 200, url.pathname);
+        assert.equal((await w.request('GET', url.pathname + url.search, { headers: { 'if-none-match': first.headers.etag } })).status, 304);
+        assert.equal((await w.request('GET', url.pathname)).status, 403);
+        assert.equal((await w.request('GET', url.pathname.replace(/[^/]+$/, url.pathname.includes('/bill/') ? 'bill.png' : 'none.jpg') + url.search)).status, 404);
+    }
+});
+
 test('a page of anything holds only what its reader may see', async () => {
     for (const { who, token } of [{ who: 'nobody' }, ...Object.values(world.people).filter((p) => p.who !== 'disabled')]) {
         for (const path of ['/listings?limit=100', '/listings?status=pending', `/listings?clientId=${world.people.clientA.id}`, `/listings?searchQuery=${world.mark}`,

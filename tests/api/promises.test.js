@@ -7,7 +7,8 @@ const { test, before } = require('node:test');
 const assert = require('node:assert/strict');
 const crypto = require('node:crypto');
 const { shared, signIn, forge, claims, multipart, liveListing } = require('./lib');
-const { api, document } = require('./lib/openapi');
+const { api, check, document } = require('./lib/openapi');
+const http = require('node:http');
 
 const w = shared();
 const people = {};
@@ -141,6 +142,15 @@ for (const o of operations.filter(formOf)) {
     });
 }
 
+test('a body over a megabyte is refused, whatever is asked for', async () => {
+    const body = Buffer.alloc(1048577, 0x20);
+    for (const o of operations.filter((x) => !formOf(x) && x.method !== 'GET' && x.template !== '/webhooks/whatsapp')) {
+        refused(await ask(o, { body, headers: { 'content-type': 'application/json' } }), 413, 'payload_too_large', o.name);
+    }
+    const webhook = operations.find((x) => x.template === '/webhooks/whatsapp' && x.method === 'POST');
+    refused(await ask(webhook, { body: Buffer.alloc(3 * 1048576 + 1, 0x20), headers: { 'content-type': 'application/json' } }), 413, 'payload_too_large', webhook.name);
+});
+
 test('an expired token is told so, by every operation that looks at one', async () => {
     const secret = w.setting('JWT_SECRET');
     for (const o of operations.filter(readsToken)) {
@@ -170,6 +180,20 @@ test('every path tells the methods that it has, and no other', async () => {
             assert.equal(r.headers.allow.includes('HEAD'), has.includes('GET'), `${method} ${template}: ${r.headers.allow}`);
         }
     }
+});
+
+test('metrics are for the addresses that the operator allows', async () => {
+    const { hostname, port } = new URL(w.base);
+    const r = await new Promise((resolve, reject) => {
+        http.get({ hostname, port, path: '/metrics', localAddress: '127.0.0.9' }, (res) => {
+            const chunks = [];
+            res.on('data', (c) => chunks.push(c));
+            res.on('end', () => resolve({ method: 'GET', url: '/metrics', status: res.statusCode, headers: res.headers, body: Buffer.concat(chunks) }));
+        }).on('error', reject);
+    });
+    check(r);
+    assert.equal(r.status, 403);
+    assert.equal((await w.get('/metrics')).status, 200);
 });
 
 test('the document and its page are served as they are here, and a copy that is still good is not sent again', async () => {
