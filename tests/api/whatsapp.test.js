@@ -1,7 +1,7 @@
 'use strict';
 // WhatsApp from one end to the other: what the service tells people reaches the Graph API (a stand-in that
 // checks what it is sent as Meta documents it), and what Meta says of it comes back through the webhook.
-const { test, before, after, describe } = require('node:test');
+const { test, after, describe } = require('node:test');
 const assert = require('node:assert/strict');
 const crypto = require('node:crypto');
 const { execFileSync } = require('node:child_process');
@@ -14,11 +14,10 @@ const settings = {
   WHATSAPP_WEBHOOK_VERIFY_TOKEN: 'the word', RATE_LIMITS: 'off',
 };
 let api;
-before(async () => {
+const w = own(settings, async () => {
   api = await graphApi.start({ token: settings.WHATSAPP_ACCESS_TOKEN, phoneNumberId: settings.WHATSAPP_PHONE_NUMBER_ID });
   settings.WHATSAPP_API_URL = api.url;
 });
-const w = own(settings);
 after(() => api.stop());
 
 const to = (who) => api.messages.filter((m) => m.body.to === who.phone.slice(1));

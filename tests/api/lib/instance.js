@@ -100,9 +100,10 @@ function shared() {
 }
 
 // The hooks of a file begin side by side, so every request waits until the instance has started.
-function own(settings = {}) {
+// PREPARE runs before it starts, and may still change the settings (a port that is known only then).
+function own(settings = {}, prepare = async () => {}) {
   const w = new Instance(settings);
-  w.started = w.start();
+  w.started = prepare().then(() => w.start());
   w.started.catch(() => {});   // told by the hook
   before(() => w.started, { timeout: 600000 });
   after(() => w.stop(), { timeout: 120000 });
