@@ -806,6 +806,8 @@ listen_at(struct engineio *server, int fd, const struct sockaddr *at, socklen_t 
     listener->server = server;
     listener->tcp = tcp;
     ev_io_init(&listener->io, accept_some, fd, EV_READ);
+    /* What comes on connections that are there was sent before what comes on a new one. */
+    ev_set_priority(&listener->io, EV_MINPRI);
     listener->io.data = listener;
     ev_io_start(server->loop, &listener->io);
     return 0;

@@ -730,7 +730,16 @@ transport_end(struct engineio *server)
 void
 transport_accept(struct engineio *server, int fd)
 {
-    lws_adopt_socket_vhost(server->vhost, fd); /* closes it when it cannot */
+    struct lws_pollfd readable = {.fd = fd, .events = LWS_POLLIN, .revents = LWS_POLLIN};
+
+    if (!lws_adopt_socket_vhost(server->vhost, fd))
+        return; /* it has closed it */
+    /* The request is mostly there already.  Read now, those who came first are served first: libev
+     * calls back for the last of several descriptors first. */
+    lws_service_fd(server->context, &readable);
+    /* What libwebsockets has stashed of it is seen to by its idle watcher, which an event starts. */
+    if (!lws_service_adjust_timeout(server->context, 1, 0))
+        lws_cancel_service(server->context);
 }
 
 int
