@@ -12,4 +12,9 @@ cron_PROGRAMS += cron/selliko-remind
 cron_selliko_remind_SOURCES = cron/selliko-remind.c $(CRON)
 cron_PROGRAMS += cron/selliko-purge
 cron_selliko_purge_SOURCES = cron/selliko-purge.c $(CRON)
+
+# Bash around pg_dump and pg_restore; both read what lies beside them.
+dist_cron_SCRIPTS = cron/selliko-backup cron/selliko-restore
+dist_cron_DATA = cron/backup-common.sh cron/backup-rules.sql
+dist_man_MANS += doc/selliko-backup.8 doc/selliko-restore.8
 EXTRA_DIST += cron/crontab

@@ -349,17 +349,27 @@ check_auctions(PGconn *pg)
 static void
 check_backup(PGconn *pg)
 {
-    PGresult *res = pg_query(pg, "SELECT to_char(updated_at, 'YYYY-MM-DD HH24:MI') AS at,"
-                                 " extract(epoch FROM now() - updated_at)::bigint / 3600 AS hours"
-                                 " FROM service_state WHERE name = 'backup'");
+    PGresult *res = pg_query(pg,
+        "SELECT to_char(made, 'YYYY-MM-DD HH24:MI') AS made, extract(epoch FROM now() - made)::bigint / 3600 AS hours,"
+        " to_char(verified, 'YYYY-MM-DD HH24:MI') AS verified, extract(epoch FROM now() - verified)::bigint / 86400 AS days,"
+        " to_char(failed, 'YYYY-MM-DD HH24:MI') AS failed, reason"
+        " FROM (SELECT max(value ->> 'at')::timestamptz AS made, max(value ->> 'verifiedAt')::timestamptz AS verified,"
+        "       max(value ->> 'failedAt')::timestamptz AS failed, max(value ->> 'reason') AS reason"
+        "       FROM service_state WHERE name = 'backup') b");
+    const char *made = pg_text(res, 0, "made"), *verified = pg_text(res, 0, "verified"), *failed = pg_text(res, 0, "failed");
     enum verdict bad = config()->production ? WARN : OK;
 
-    if (PQntuples(res) == 0)
+    if (failed != NULL)
+        line(config()->production ? FAIL : WARN, "backup", "the last run, of %s UTC, failed: %s", failed, pg_text(res, 0, "reason"));
+    if (made == NULL)
         line(bad, "backup", "none yet: does cron run selliko-backup?");
     else if (pg_int(res, 0, "hours") > 48)
-        line(bad, "backup", "the last one is of %s UTC: does cron run selliko-backup?", pg_text(res, 0, "at"));
+        line(bad, "backup", "the last one is of %s UTC: does cron run selliko-backup?", made);
+    else if (verified == NULL || pg_int(res, 0, "days") > 8)
+        line(bad, "backup", "made %s UTC, but %s%s: does cron run selliko-backup --verify?", made,
+             verified != NULL ? "last verified " : "none was verified yet", verified != NULL ? verified : "");
     else
-        line(OK, "backup", "%s UTC", pg_text(res, 0, "at"));
+        line(OK, "backup", "made %s UTC, verified %s UTC", made, verified);
     pg_clear(res);
 }
 

@@ -9,8 +9,9 @@ ctl_sellikoctl_SOURCES += ctl/users.c
 ctl_sellikoctl_SOURCES += ctl/rotate.c
 ctl_sellikoctl_SOURCES += ctl/doctor.c
 ctl_sellikoctl_SOURCES += ctl/status.c
+ctl_sellikoctl_SOURCES += ctl/settings.c
 
 # What keeps the programs of an instance running; quickstart starts it.
 dist_pkglibexec_SCRIPTS = ctl/selliko-supervise
 
-dist_man_MANS = doc/sellikoctl.8
+dist_man_MANS += doc/sellikoctl.8

@@ -59,6 +59,14 @@ static const struct command commands[] = {
       "usage: sellikoctl status\n\n"
       "Versions, accounts, listings, the auctions that end next, orders, the WhatsApp queue, the last\n"
       "backup, keys and space.\n" },
+    { "setting", cmd_setting, true, "print settings, for scripts",
+      "usage: sellikoctl setting NAME...\n\n"
+      "Print the value of each setting on a line of its own, an empty one when it is not set: durations\n"
+      "in seconds, amounts in paise.  Secrets are not shown.\n" },
+    { "pg-service", cmd_pg_service, true, "print DATABASE_URL as libpq's service file, for scripts",
+      "usage: sellikoctl pg-service\n\n"
+      "Print a section [selliko] for the file that PGSERVICEFILE names, so that pg_dump and psql need no\n"
+      "password on their command line.  It may hold one itself: keep the file private.\n" },
     { "sample-conf", cmd_sample, false, "print a configuration file with every setting's default",
       "usage: sellikoctl sample-conf\n\nPrint a complete, commented selliko.conf in which every setting stands at its default.\n" },
 };

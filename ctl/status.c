@@ -93,12 +93,19 @@ show_queue(PGconn *pg)
 static void
 show_backup(PGconn *pg)
 {
-    PGresult *res = pg_query(pg, "SELECT to_char(updated_at, 'YYYY-MM-DD HH24:MI') AS at, value FROM service_state WHERE name = 'backup'");
+    PGresult *res = pg_query(pg,
+        "SELECT coalesce('made ' || to_char((value ->> 'at')::timestamptz, 'YYYY-MM-DD HH24:MI') || ' UTC ('"
+        "           || pg_size_pretty((value ->> 'bytes')::bigint) || ' and ' || (value ->> 'files') || ' files)', 'none yet') AS made,"
+        " coalesce('verified ' || to_char((value ->> 'verifiedAt')::timestamptz, 'YYYY-MM-DD HH24:MI') || ' UTC', 'never verified') AS verified,"
+        " to_char((value ->> 'failedAt')::timestamptz, 'YYYY-MM-DD HH24:MI') AS failed, value ->> 'reason' AS reason"
+        " FROM service_state WHERE name = 'backup'");
 
     if (PQntuples(res) == 0)
         row("backup", "none yet");
     else
-        row("backup", "%s UTC %s", pg_text(res, 0, "at"), pg_text(res, 0, "value"));
+        row("backup", "%s, %s", pg_text(res, 0, "made"), pg_text(res, 0, "verified"));
+    if (PQntuples(res) > 0 && pg_text(res, 0, "failed") != NULL)
+        row("", "failed %s UTC: %s", pg_text(res, 0, "failed"), pg_text(res, 0, "reason"));
     pg_clear(res);
 }
 

@@ -1,0 +1,173 @@
+# backup-common.sh -- what selliko-backup and selliko-restore share; read by them, not run.
+#
+# shellcheck shell=bash
+#
+# A backup is a folder BACKUP_DIR/selliko-YYYYMMDDTHHMMSSZ:
+#
+#   database.dump   pg_dump's custom format
+#   uploads/        the published files (none when they are in S3)
+#   ABOUT           when, by which release, of which schema: NAME=value
+#   MANIFEST        SHA-256 of all of these, as sha256sum writes it
+#
+# It gets that name as its last step, so whatever is called so is complete.
+
+here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
+work=               # a private folder for lists and libpq's service file
+reason=             # why it failed, in a sentence
+meter=              # the process that shows progress
+
+# ---- talking: silent unless somebody watches or something is wrong -------------------------------
+[ -t 2 ] && watched=yes || watched=
+
+step() { [ -z "$watched" ] || printf '==> %s\n' "$*" >&2; }
+
+fail()          # CODE SENTENCE
+{
+    reason=$2
+    printf '%s: %s\n' "$me" "$reason" >&2
+    exit "$1"
+}
+
+# Shows how much is in PATH while the steps go on.
+show_meter()    # PATH
+{
+    [ -n "$watched" ] || return 0
+    (
+        while sleep 1; do
+            printf '\r    %s ' "$(du -sh "$1" 2>/dev/null | cut -f1)" >&2
+        done
+    ) &
+    meter=$!
+}
+
+end_meter()
+{
+    [ -n "$meter" ] || return 0
+    kill "$meter" 2>/dev/null || true
+    wait "$meter" 2>/dev/null || true
+    meter=
+    printf '\r\e[K' >&2
+}
+
+log_line()      # MESSAGE, then "name":value pairs
+{
+    printf '{"time":"%s","level":"info","program":"%s","message":"%s"%s}\n' \
+        "$(date -u +%FT%T.%3NZ)" "$me" "$1" "${2:+,$2}" >&2
+}
+
+# ---- tools ---------------------------------------------------------------------------------------
+# pg_dump must not be older than the server: the newest on this host, where several are installed.
+find_tools()
+{
+    local newest
+    newest=$(compgen -G '/usr/lib/postgresql/*/bin/pg_dump' | sort -V | tail -n 1) || true
+    [ -z "$newest" ] || PATH=$(dirname "$newest"):$PATH
+    command -v pg_dump >/dev/null || fail 69 "there is no pg_dump: install postgresql-client"
+    # Beside us, as installed; else wherever the path leads.
+    sellikoctl=$here/../../../sbin/sellikoctl
+    [ -x "$sellikoctl" ] || sellikoctl=$(command -v sellikoctl) || fail 69 "there is no sellikoctl in the path"
+}
+
+# A setting, as the programs understand it.
+setting() { "$sellikoctl" setting "$1"; }
+
+# From here on psql and the like connect to the database of the configuration (or of $1), and no password
+# stands on a command line.
+use_database()  # [URL]
+{
+    if [ -n "${1:-}" ]; then
+        DATABASE_URL=$1 "$sellikoctl" pg-service >"$work/service" || exit 78
+    else
+        "$sellikoctl" pg-service >"$work/service" || exit 78
+    fi
+    export PGSERVICEFILE=$work/service PGSERVICE=selliko PGCONNECT_TIMEOUT=10 PGAPPNAME=$me
+    unset PGCLUSTER
+}
+
+sql()           # [psql's arguments] <SQL
+{
+    PGOPTIONS='-c client_min_messages=warning -c TimeZone=UTC' \
+        psql -X --quiet --no-align --tuples-only --set=ON_ERROR_STOP=1 "$@"
+}
+
+# A command whose errors are the reason of a failure.  It can be ended by a signal to us.
+run()           # WHAT COMMAND…
+{
+    local what=$1 status=0
+    shift
+    "$@" 2>"$work/stderr" &
+    child=$!
+    wait "$child" || status=$?
+    child=
+    [ "$status" = 0 ] && return 0
+    cat "$work/stderr" >&2
+    fail 1 "$what failed: $(tail -n 1 "$work/stderr")"
+}
+child=
+
+# ---- backups -------------------------------------------------------------------------------------
+is_name() { [[ $1 =~ ^selliko-[0-9]{8}T[0-9]{6}Z$ ]]; }
+
+# The complete backups in $dir, oldest first.
+backups()
+{
+    local path
+    for path in "$dir"/selliko-*; do
+        [ ! -e "$path/MANIFEST" ] || ! is_name "${path##*/}" || printf '%s\n' "${path##*/}"
+    done
+}
+
+newest_backup() { backups | tail -n 1; }
+
+about()         # BACKUP NAME
+{
+    sed -n "s/^$2=//p" "$1/ABOUT"
+}
+
+# All that the manifest names is there and unchanged.
+check_sums()    # BACKUP
+{
+    [ -s "$1/MANIFEST" ] || fail 1 "$1 has no MANIFEST: it is no complete backup"
+    run "checking the sums of $1" env -C "$1" sha256sum --check --quiet --strict MANIFEST >&2
+}
+
+# What the restored database expects to find in the uploads, against what the backup holds.
+missing_files() # BACKUP; SQL's arguments follow
+{
+    local backup=$1
+    shift
+    [ "$(about "$backup" uploads)" != s3 ] || return 0
+    sql "$@" >"$work/expected" <<'SQL'
+SELECT format('uploads/listings/%s/device/photo%s%s', l.id, n, kind)
+    FROM listings l, generate_series(1, l.photo_count) n,
+         unnest(ARRAY['_thumb.jpg', '_medium.jpg', '_full.jpg', '.webp']) kind
+UNION ALL SELECT format('uploads/listings/%s/bill/bill.%s', id, bill_ext) FROM listings WHERE bill_ext IS NOT NULL
+UNION ALL SELECT format('uploads/verification/%s/%s', order_id, photo)
+    FROM agent_tasks, jsonb_array_elements_text(metadata -> 'verificationPhotos') photo
+SQL
+    cut -c 67- "$backup/MANIFEST" | LC_ALL=C sort >"$work/held"
+    LC_ALL=C sort -u "$work/expected" | LC_ALL=C comm -23 - "$work/held"
+}
+
+# ---- beginning and end ---------------------------------------------------------------------------
+begin()
+{
+    work=$(mktemp -d)
+    trap at_exit EXIT
+    trap 'reason=${reason:-"line $LINENO failed: $BASH_COMMAND"}' ERR
+    trap 'reason="ended by a signal"; exit 143' TERM HUP
+    trap 'reason="ended by a signal"; exit 130' INT
+    find_tools
+}
+
+at_exit()
+{
+    local status=$?
+    trap - EXIT ERR
+    set +e
+    end_meter
+    [ -z "$child" ] || { kill "$child" 2>/dev/null; wait "$child" 2>/dev/null; }
+    clean_up "$status"
+    [ -z "$work" ] || rm -rf "$work"
+    exit "$status"
+}

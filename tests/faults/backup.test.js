@@ -1,0 +1,218 @@
+'use strict';
+// A backup is worth what can be made of it: the service is destroyed and comes back from it.
+const { test, before } = require('node:test');
+const assert = require('node:assert/strict');
+const fs = require('node:fs');
+const path = require('node:path');
+const { spawn, execFileSync } = require('node:child_process');
+const { own, until, signIn, several, makeListing, approve, mustBid, bid, ended } = require('../api/lib');
+
+const w = own({ RATE_LIMITS: 'off' });
+let client, admin, vendors, sold, open;
+
+// A utility as the user of the service runs it, who is the owner of the state folder
+function start(name, args = [], env = {}) {
+  const { uid, gid } = fs.statSync(w.state);
+  const p = spawn(path.join(w.state, 'app/libexec/selliko/cron', name), args, {
+    cwd: '/', env: { PATH: '/usr/bin:/bin', SELLIKO_CONF: path.join(w.state, 'selliko.conf'), ...env }, ...(process.getuid() === 0 && { uid, gid }) });
+  let out = '', err = '';
+  p.stdout.on('data', (c) => { out += c; });
+  p.stderr.on('data', (c) => { err += c; });
+  p.ended = new Promise((resolve) => { p.on('close', (code, signal) => resolve({ code, signal, out, err })); });
+  return p;
+}
+const run = (...a) => start(...a).ended;
+const dir = () => path.join(w.state, 'backup');
+const backups = () => fs.readdirSync(dir()).filter((n) => n.startsWith('selliko-')).sort();
+const state = () => JSON.parse(w.sql("SELECT value FROM service_state WHERE name = 'backup'"));
+const alerts = () => w.sql("SELECT data ->> 'message' FROM events WHERE name = 'system_alert' ORDER BY id").split('\n').filter(Boolean);
+const silent = (r) => assert.deepEqual(r, { code: 0, signal: null, out: '', err: '' });
+const photoOf = async (id) => { const u = new URL((await w.get(`/listings/${id}`, client.token)).body.listing.photos[0].full); return (await w.get(u.pathname + u.search)).buffer; };
+const everything = async () => ({
+  listings: w.sql('SELECT row_to_json(l) FROM listings l ORDER BY id'), bids: w.sql('SELECT row_to_json(b) FROM bids b ORDER BY id'),
+  orders: w.sql('SELECT row_to_json(o) FROM orders o ORDER BY id'), users: w.sql("SELECT id, phone_sealed, role FROM users ORDER BY id"),
+  order: (await w.get('/orders', client.token)).body.orders.map(({ id, finalPrice, status }) => ({ id, finalPrice, status })),
+  photo: (await photoOf(sold.id)).toString('base64'), files: execFileSync('sh', ['-c', 'cd "$1" && find listings -type f | sort | xargs sha256sum', 'sh', w.uploads()], { encoding: 'utf8' }),
+});
+
+before(async () => {
+  [client, admin] = await Promise.all([signIn(w), signIn(w, 'ADMIN')]);
+  vendors = await several(w, 'VENDOR', 2);
+  sold = await makeListing(w, client);
+  open = await makeListing(w, client);
+  await approve(w, admin, sold.id);
+  await approve(w, admin, open.id);
+  await mustBid(w, vendors[0], open.id, 20000);
+  await mustBid(w, vendors[1], open.id, 21000);
+  await mustBid(w, vendors[0], sold.id, 45000);
+  await ended(w, sold.id, client.token);
+});
+
+test('a backup from cron is silent, complete, closed to others, and known to the doctor', async () => {
+  silent(await run('selliko-backup'));
+  const [name] = backups();
+  assert.match(name, /^selliko-\d{8}T\d{6}Z$/);
+  assert.equal(fs.statSync(path.join(dir(), name)).mode & 0o777, 0o700);
+  const held = fs.readFileSync(path.join(dir(), name, 'MANIFEST'), 'utf8');
+  for (const id of [sold.id, open.id]) for (let n = 1; n <= 4; n++) for (const kind of ['_thumb.jpg', '_medium.jpg', '_full.jpg', '.webp']) assert.ok(held.includes(`  uploads/listings/${id}/device/photo${n}${kind}\n`));
+  assert.equal(state().name, name);
+  assert.match(await w.ctl('doctor'), /^ok +backup +made .* none was verified yet/m);
+});
+
+test('a second one links what is unchanged, and the check of it is silent', async () => {
+  const extra = await makeListing(w, client);
+  silent(await run('selliko-backup'));
+  const [first, second] = backups();
+  const at = (b, id) => fs.statSync(path.join(dir(), b, 'uploads/listings', id, 'device/photo1_full.jpg'));
+  assert.equal(at(first, sold.id).ino, at(second, sold.id).ino);
+  assert.equal(at(second, extra.id).nlink, 1);
+  silent(await run('selliko-backup', ['--verify']));
+  assert.equal(state().verified, second);
+  assert.match(await w.ctl('doctor'), /^ok +backup +made .*, verified /m);
+  assert.match(await w.ctl('status'), /^backup +made .*, verified /m);
+  assert.equal(w.sql("SELECT count(*) FROM pg_database WHERE datname LIKE 'selliko_verify%'"), '0');
+});
+
+test('two at once: one works, the other says so and ends with 75', async () => {
+  const n = backups().length;
+  const both = await Promise.all([run('selliko-backup'), run('selliko-backup')]);
+  assert.deepEqual(both.map((r) => r.code).sort(), [0, 75]);
+  assert.match(both.find((r) => r.code === 75).err, /under way/);
+  assert.equal(backups().length, n + 1);
+});
+
+test('one that is killed leaves nothing that is taken for a backup, and the next cleans up', async () => {
+  const n = backups().length;
+  const p = start('selliko-backup');
+  await until('it works', () => fs.readdirSync(dir()).some((f) => f.endsWith('.partial')) || p.exitCode !== null, 10);
+  p.kill('SIGKILL');
+  await p.ended;
+  assert.ok(backups().length <= n + 1);
+  await until('the lock is free', async () => (await run('selliko-backup')).code === 0, 20);
+  assert.deepEqual(fs.readdirSync(dir()).filter((f) => f.endsWith('.partial')), []);
+});
+
+test('a damaged file, a missing photo and a broken rule are found and told', async () => {
+  const newest = path.join(dir(), backups().at(-1));
+  const photo = path.join(newest, 'uploads/listings', sold.id, 'device/photo2_full.jpg');
+  const bytes = fs.readFileSync(photo);
+  const manifest = fs.readFileSync(path.join(newest, 'MANIFEST'), 'utf8');
+  const refused = async (why) => {
+    const before = alerts().length;
+    const r = await run('selliko-backup', ['--verify']);
+    assert.equal(r.code, 1, r.err);
+    assert.match(r.err, why);
+    assert.equal(alerts().length, before + 1);
+    assert.match(alerts().at(-1), /^The check of the backup failed: /);
+    assert.match(state().reason, /\S/);
+    assert.match(await w.ctl('doctor'), /^WARN +backup +the last run, .* failed/m);
+  };
+  fs.writeFileSync(photo, Buffer.concat([bytes.subarray(0, 100), Buffer.from('x'), bytes.subarray(101)]));
+  await refused(/MANIFEST|sum/i);
+  fs.rmSync(photo);   // also linked elsewhere: those must keep the right bytes
+  fs.writeFileSync(path.join(newest, 'MANIFEST'), manifest.split('\n').filter((l) => !l.includes(`${sold.id}/device/photo2_full.jpg`)).join('\n'));
+  await refused(/photo2_full\.jpg/);
+  fs.rmSync(newest, { recursive: true });
+  const [, other] = vendors;
+  w.sql(`INSERT INTO bids (listing_id, vendor_id, amount, nth, alias, placed_at) VALUES ('${sold.id}', '${other.id}', 9000000, 99, 12345, now())`);
+  silent(await run('selliko-backup'));
+  await refused(/winning bid|counts its bids/);
+  w.sql(`DELETE FROM bids WHERE nth = 99`);
+  for (const b of backups()) fs.rmSync(path.join(dir(), b), { recursive: true });
+});
+
+test('a failure is told, recorded, and mended by the next success', async () => {
+  const before = alerts().length;
+  const r = await run('selliko-backup', [], { BACKUP_DIR: '/proc/none' });
+  assert.equal(r.code, 73);
+  assert.match(r.err, /\/proc\/none/);
+  assert.equal(alerts().length, before + 1);
+  silent(await run('selliko-backup'));
+  assert.equal(state().reason, null);
+  const away = await run('selliko-backup', [], { DATABASE_URL: 'postgresql:///x?host=/nonexistent' });
+  assert.notEqual(away.code, 0);
+  assert.match(away.err, /could the failure be recorded/);
+});
+
+test('old ones go after BACKUP_KEEP_DAYS, the newest never', async () => {
+  const [name] = backups();
+  const old = (days) => `selliko-${new Date(Date.now() - days * 86400e3).toISOString().replace(/[-:]|\.\d+/g, '')}`;
+  fs.renameSync(path.join(dir(), name), path.join(dir(), old(20)));
+  execFileSync('cp', ['-a', path.join(dir(), old(20)), path.join(dir(), old(3))]);
+  silent(await run('selliko-backup', [], { BACKUP_KEEP_DAYS: '14' }));
+  assert.deepEqual(backups().slice(0, -1), [old(3)]);
+  silent(await run('selliko-backup', ['--watch', '1']));
+  assert.equal(backups().length, 2, 'the newest is not a day old');
+  for (const b of backups().slice(0, -1)) fs.rmSync(path.join(dir(), b), { recursive: true });
+});
+
+test('no password stands on a command line', async () => {
+  const { out } = await new Promise((resolve) => {
+    const p = spawn(path.join(w.state, 'app/sbin/sellikoctl'), ['pg-service'], { env: { SELLIKO_CONF: path.join(w.state, 'selliko.conf'), DATABASE_URL: 'postgresql://u:s%2Fcret@h/d' } });
+    let text = '';
+    p.stdout.on('data', (c) => { text += c; });
+    p.on('close', () => resolve({ out: text }));
+  });
+  assert.match(out, /^\[selliko\]\n(.*\n)*password=s\/cret\n/);
+});
+
+test('a listing that is handed in while a backup runs is in it whole or not at all', async () => {
+  let going = true;
+  const sender = (async () => { while (going) await makeListing(w, client); })();
+  for (let i = 0; i < 2; i++) { silent(await run('selliko-backup')); silent(await run('selliko-backup', ['--verify'])); }
+  going = false;
+  await sender;
+});
+
+test('restore refuses what is in use or not empty, and changes nothing then', async () => {
+  const before = await everything();
+  let r = await run('selliko-restore');
+  assert.equal(r.code, 1);
+  assert.match(r.err, /not empty/);
+  r = await run('selliko-restore', ['--force']);
+  assert.equal(r.code, 1);
+  assert.match(r.err, /in use by .*stop the service/);
+  r = await run('selliko-restore', ['--from', '/nonexistent']);
+  assert.equal(r.code, 66);
+  assert.deepEqual(await everything(), before);
+});
+
+test('all is destroyed, and restored it is as it was', { timeout: 300000 }, async () => {
+  const was = await everything();
+  silent(await run('selliko-backup'));
+  const safe = fs.mkdtempSync('/tmp/selliko-test-backup-');
+  fs.chmodSync(safe, 0o755);
+  const name = backups().at(-1);
+  execFileSync('cp', ['-a', path.join(dir(), name), safe]);
+  // What happens after the backup is lost, and no more than that
+  await mustBid(w, vendors[0], open.id, 22000);
+
+  await w.quickstart('stop');
+  for (const f of ['pg', 'uploads', 'backup', 'demo-accounts']) fs.rmSync(path.join(w.state, f), { recursive: true, force: true });
+  await w.quickstart();   // an empty service with the same secrets
+  assert.equal(w.sql('SELECT count(*) FROM listings'), '0');
+  await w.quickstart('stop');
+
+  // The database alone, as an administrator would start it
+  const pg = path.join(w.state, 'pg');
+  const { uid, gid } = fs.statSync(pg);
+  const pgCtl = (...a) => execFileSync('/usr/lib/postgresql/15/bin/pg_ctl', ['-D', pg, '-w', '-s', ...a], { cwd: '/', stdio: 'ignore', ...(process.getuid() === 0 && { uid, gid }) });
+  pgCtl('-l', path.join(w.state, 'log/postgresql.log'), 'start');
+  try {
+    let r = await run('selliko-restore', ['--from', path.join(safe, name)]);
+    assert.equal(r.code, 1);
+    assert.match(r.err, /not empty/);
+    r = await run('selliko-restore', ['--from', path.join(safe, name), '--force']);
+    silent(r);
+  } finally { pgCtl('-m', 'fast', 'stop'); }
+  fs.rmSync(safe, { recursive: true });
+
+  await w.quickstart();
+  const is = await everything();
+  assert.deepEqual(is, was);
+  assert.equal((await w.get(`/listings/${open.id}`, client.token)).body.currentHighestBid.amount, 21000);
+  assert.equal((await bid(w, vendors[0], open.id, 21100)).status, 201, 'and it goes on');
+  assert.match(await w.ctl('doctor'), /^ok +keys/m);
+  silent(await run('selliko-backup'));
+  silent(await run('selliko-backup', ['--verify']));
+});
