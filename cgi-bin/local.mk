@@ -8,6 +8,7 @@ cgi_bin_listings_SOURCES = cgi-bin/listings.c cgi-bin/listing_create.c cgi-bin/l
 	cgi-bin/assignments.c cgi-bin/assignments.h
 cgi_PROGRAMS += cgi-bin/files
 cgi_PROGRAMS += cgi-bin/status
+cgi_bin_status_SOURCES = cgi-bin/status.c cgi-bin/gauges.c cgi-bin/gauges.h
 cgi_PROGRAMS += cgi-bin/notifications
 cgi_bin_notifications_SOURCES = cgi-bin/notifications.c cgi-bin/webhooks.c cgi-bin/webhooks.h
 cgi_PROGRAMS += cgi-bin/orders

@@ -3,6 +3,7 @@
 
 #include "config.h"
 #include "log.h"
+#include "metrics.h"
 #include "valid.h"
 
 #include <getopt.h>
@@ -156,6 +157,8 @@ cron_main(const struct cron *job, int argc, char **argv)
     if (!config_load(stderr))
         return EX_CONFIG;
     log_open(job->name, config()->log_level);
+    (void)metrics_open(config()->state_dir);
+    metrics_process(job->name);
     sigemptyset(&cron.stop);
     sigaddset(&cron.stop, SIGTERM);
     sigaddset(&cron.stop, SIGINT);

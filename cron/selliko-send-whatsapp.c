@@ -134,6 +134,7 @@ begin(void)
         return EX_OSERR;
 
     (void)metrics_open(c->state_dir);
+    metrics_process("selliko-send-whatsapp");
     db_init(c->database_url, "selliko-send-whatsapp", 1);
     queue_open(&limits);
     post_open(url, sender.live ? c->whatsapp_access_token : "", c->whatsapp_timeout_s);
@@ -181,7 +182,7 @@ count(const struct outcome *o)
     if (outcome == WHATSAPP_SENT)
         sender.n_sent++;
     else if (outcome == WHATSAPP_FAILED)
-        sender.n_failed++;
+        sender.n_failed++, metrics_add(METRICS_WHATSAPP_FAILED, 1);
     else
         sender.n_again++;
     if (outcome == WHATSAPP_SENT)

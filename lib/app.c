@@ -373,7 +373,9 @@ conn_ready(struct conn *c, struct arena *arena)
         conn_close(c);
         return;
     }
+    metrics_own_add(METRICS_REQUESTS, 1);
     serve(c, arena);
+    metrics_own_add(METRICS_REQUESTS, -1);
     if (c->fcgi.ipcFd < 0)   /* the web server did not ask to keep it */
         free(c);
     else
@@ -421,6 +423,11 @@ set_up(void (*init)(void))
 {
     const struct config *c = config();
     (void)metrics_open(c->state_dir);
+    metrics_process(app.program);
+    metrics_own_set(METRICS_THREADS, c->threads);
+    metrics_own_set(METRICS_REQUESTS, 0);
+    metrics_own_set(METRICS_DB_LIMIT, c->db_connections);
+    metrics_own_set(METRICS_DB_IN_USE, 0);
     token_init(c->jwt_secret);
     fileurl_init(c->file_url_secret, c->file_url_secret_old);
     db_init(c->database_url, app.program, c->db_connections);

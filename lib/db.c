@@ -11,6 +11,7 @@
 #include "crypto.h"
 #include "jw.h"
 #include "log.h"
+#include "metrics.h"
 #include "shape.h"
 
 #include <errno.h>
@@ -114,6 +115,7 @@ note_failure(struct db *db, const PGresult *res)
     set_error(db, state);
     if (strncmp(db->sqlstate, "SK", 2) == 0)
         return;
+    metrics_add(METRICS_DB_FAILURES, 1);
     const char *message = res != NULL ? PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY) : NULL;
     const char *constraint = res != NULL ? PQresultErrorField(res, PG_DIAG_CONSTRAINT_NAME) : NULL;
     log_error("database statement failed", log_s("sqlstate", db->sqlstate), log_s("detail", message),
@@ -163,6 +165,7 @@ db_connect(struct db *db)
     PGconn *conn = PQconnectdbParams(keys, values, 1);
     if (conn == NULL || PQstatus(conn) != CONNECTION_OK) {
         set_error(db, "08001");
+        metrics_add(METRICS_DB_FAILURES, 1);
         log_error("no database connection", log_s("detail", conn != NULL ? PQerrorMessage(conn) : "no memory"));
         PQfinish(conn);
         return false;
@@ -509,6 +512,7 @@ db_pipeline(struct db *db, struct arena *a, struct db_call *calls, int n)
 {
     if (!db_connect(db))
         return false;
+    uint64_t began = metrics_clock_ns();
     bool good = PQenterPipelineMode(db->conn) == 1;
     int sent = 0;
     while (good && sent < n)
@@ -525,13 +529,16 @@ db_pipeline(struct db *db, struct arena *a, struct db_call *calls, int n)
             good = false;
     }
     if (PQstatus(db->conn) != CONNECTION_OK || PQpipelineStatus(db->conn) != PQ_PIPELINE_OFF) {
-        if (!noted)
+        if (!noted) {
+            metrics_add(METRICS_DB_FAILURES, 1);
             log_error("database connection lost", log_s("detail", PQerrorMessage(db->conn)));
+        }
         if (!noted || !db_is_transient(db->sqlstate))
             set_error(db, "08006");
         disconnect(db);
         return false;
     }
+    metrics_observe(METRICS_DB_ROUND_TRIP, metrics_clock_ns() - began);
     db->in_transaction = PQtransactionStatus(db->conn) != PQTRANS_IDLE;
     return good;
 }

@@ -3,6 +3,7 @@
 
 #include "crypto.h"
 #include "log.h"
+#include "metrics.h"
 
 #include <pthread.h>
 
@@ -26,9 +27,12 @@ struct db *
 db_pool_get(void)
 {
     struct db *db = NULL;
+    uint64_t began = metrics_clock_ns();
     pthread_mutex_lock(&pool.lock);
     while (pool.n_idle == 0 && pool.n_open == pool.size)
         pthread_cond_wait(&pool.freed, &pool.lock);
+    metrics_observe(METRICS_DB_WAIT, metrics_clock_ns() - began);
+    metrics_own_add(METRICS_DB_IN_USE, 1);
     if (pool.n_idle > 0)
         db = pool.idle[--pool.n_idle];
     else
@@ -42,6 +46,7 @@ db_pool_put(struct db *db)
 {
     pthread_mutex_lock(&pool.lock);
     pool.idle[pool.n_idle++] = db;
+    metrics_own_add(METRICS_DB_IN_USE, -1);
     pthread_cond_signal(&pool.freed);
     pthread_mutex_unlock(&pool.lock);
 }

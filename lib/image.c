@@ -1,6 +1,8 @@
 /* image -- see image.h. */
 #include "image.h"
 
+#include "metrics.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -41,6 +43,7 @@ struct running {
     pid_t pid;
     int fd;
     int64_t deadline_ms;
+    uint64_t began_ns;
     size_t len;
     char line[100];
 };
@@ -139,6 +142,9 @@ finish(struct running *r, bool kill_it)
         r->job->status = IMAGE_FAILED; /* by the kernel, out of memory, or by an administrator */
     else
         r->job->status = IMAGE_UNDECODABLE; /* its limits or a decoder's bug: what the file did to it */
+    metrics_observe(METRICS_PHOTO, metrics_clock_ns() - r->began_ns);
+    if (r->job->status == IMAGE_FAILED || r->job->status == IMAGE_STORAGE)
+        metrics_add(METRICS_PHOTO_FAILURES, 1);
     sem_post(&permits);
 }
 
@@ -196,7 +202,8 @@ image_run(const char *worker, int timeout_ms, struct image_job *jobs, size_t n)
             } else if (sem_trywait(&permits) != 0) {
                 break;
             }
-            *r = (struct running){.job = &jobs[next++], .deadline_ms = now_ms() + timeout_ms};
+            *r = (struct running){.job = &jobs[next++], .deadline_ms = now_ms() + timeout_ms,
+                                  .began_ns = metrics_clock_ns()};
             r->job->width = r->job->height = 0;
             r->job->extension[0] = '\0';
             if (start(r, worker) == 0) {

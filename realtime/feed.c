@@ -5,6 +5,7 @@
 #include "frame.h"
 #include "lapse.h"
 #include "log.h"
+#include "metrics.h"
 #include "must.h"
 #include "table.h"
 
@@ -236,6 +237,7 @@ read_news(struct feed *feed)
     else
         free(list);
     feed->began = true;
+    metrics_own_set(METRICS_EVENTS_READ_MS, (int64_t)(ev_time() * 1000));
     return true;
 }
 

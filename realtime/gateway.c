@@ -26,6 +26,7 @@
 #include "frame.h"
 #include "lapse.h"
 #include "log.h"
+#include "metrics.h"
 #include "must.h"
 #include "shape.h"
 #include "table.h"
@@ -466,6 +467,7 @@ check_some(struct ev_loop *loop, ev_timer *timer, int revents)
     (void)loop;
     (void)timer;
     (void)revents;
+    metrics_own_set(METRICS_CLIENTS, (int64_t)engineio_count(gw.server));
     if (!gw.n_people)
         return;
     if (slice < CHECK_AT_LEAST)
@@ -909,6 +911,8 @@ main(void)
     log_open("gateway", c->log_level);
     token_init(c->jwt_secret);
     fileurl_init(c->file_url_secret, c->file_url_secret_old);
+    (void)metrics_open(c->state_dir);
+    metrics_process("gateway");
     db_init(c->database_url, "gateway", 1);
     signal(SIGPIPE, SIG_IGN);
     allow_many_files();

@@ -2,6 +2,7 @@
 #include "../../lib/metrics.c"
 
 #include <setjmp.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <cmocka.h>
@@ -93,20 +94,19 @@ requests_are_counted_by_status_and_time(void **state)
 }
 
 static void
-every_name_of_the_guide_is_there_once(void **state)
+every_name_that_is_counted_is_there_once(void **state)
 {
     (void)state;
     static const char *const expected[] = {
-        "api_requests_total counter", "api_request_duration_seconds histogram", "active_users_total gauge", "active_listings_total gauge",
+        "api_requests_total counter", "api_request_duration_seconds histogram",
         "bids_placed_total counter", "orders_completed_total counter", "whatsapp_messages_sent_total counter", "file_uploads_total counter",
     };
     metrics_add(METRICS_BIDS_PLACED, 3);
     metrics_add(METRICS_BIDS_PLACED, 1);
     assert_renders("bids_placed_total 4");
     assert_renders("file_uploads_total 0");
-    metrics_gauge(collect, NULL, METRICS_ACTIVE_USERS, 7);
-    metrics_gauge(collect, NULL, METRICS_ACTIVE_LISTINGS, 0);
-    assert_non_null(strstr(rendered, "\nactive_users_total 7\n"));
+    metrics_value(collect, NULL, "x_info", "What it is.", "version=\"1\"", "1");
+    assert_non_null(strstr(rendered, "\n# HELP x_info What it is.\n# TYPE x_info gauge\nx_info{version=\"1\"} 1\n"));
     for (size_t i = 0; i < sizeof expected / sizeof expected[0]; i++) {
         char line[96];
         snprintf(line, sizeof line, "# TYPE %s\n", expected[i]);
@@ -144,6 +144,77 @@ many_processes_count_into_one_figure_and_leave_it(void **state)
     closed(NULL);   /* a restart */
     assert_true(metrics_open(dir));
     assert_renders("bids_placed_total 40000");
+}
+
+/* A process of PROGRAM with N requests in hand, as long as it lives. */
+static pid_t
+process(const char *program, int64_t n)
+{
+    int ready[2];
+    char byte;
+    assert_int_equal(pipe(ready), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        closed(NULL);
+        metrics_own_set(METRICS_THREADS, 16);   /* said before there is a place */
+        if (!metrics_open(dir))
+            _exit(1);
+        metrics_process(program);
+        metrics_own_add(METRICS_REQUESTS, n);
+        metrics_own_set(METRICS_EVENTS_READ_MS, 1000 + n);
+        if (write(ready[1], "x", 1) == 1)
+            pause();
+        _exit(1);
+    }
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    close(ready[0]);
+    close(ready[1]);
+    return pid;
+}
+
+static void
+end_process(pid_t pid)
+{
+    int status;
+    kill(pid, SIGKILL);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+}
+
+static void
+figures_of_processes_go_with_them(void **state)
+{
+    (void)state;
+    pid_t a = process("bids", 3), b = process("bids", 4), c = process("gateway", 5), d = process("gateway", 6);
+    assert_renders("selliko_processes{program=\"bids\"} 2");
+    assert_renders("selliko_requests_in_hand{program=\"bids\"} 7");
+    assert_renders("selliko_threads{program=\"bids\"} 32");
+    assert_renders("selliko_events_read_timestamp_seconds{program=\"gateway\"} 1.005");
+    assert_null(strstr(render(), "selliko_gateway_clients{"));   /* nobody said it */
+    end_process(a);
+    assert_renders("selliko_processes{program=\"bids\"} 1");
+    assert_renders("selliko_requests_in_hand{program=\"bids\"} 4");
+    a = process("bids", 0);   /* takes the place that was left */
+    assert_renders("selliko_requests_in_hand{program=\"bids\"} 4");
+    end_process(a);
+    end_process(b);
+    end_process(c);
+    end_process(d);
+    assert_null(strstr(render(), "{program=\"bids\"}"));
+    metrics_process("status");   /* one's own is seen as well */
+    assert_renders("selliko_processes{program=\"status\"} 1");
+}
+
+static void
+durations_of_all_programs_are_one_histogram(void **state)
+{
+    (void)state;
+    metrics_observe(METRICS_PHOTO, 600000);
+    metrics_observe(METRICS_PHOTO, 2000000000);
+    assert_renders("selliko_photo_seconds_bucket{le=\"0.001\"} 1");
+    assert_renders("selliko_photo_seconds_bucket{le=\"+Inf\"} 2");
+    assert_renders("selliko_photo_seconds_sum 2.000600000");
+    assert_renders("selliko_photo_seconds_count 2");
+    assert_renders("selliko_db_round_trip_seconds_count 0");
 }
 
 static void
@@ -206,8 +277,10 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(without_a_file_counting_goes_on_in_private),
         cmocka_unit_test_setup_teardown(requests_are_counted_by_status_and_time, fresh, closed),
-        cmocka_unit_test_setup_teardown(every_name_of_the_guide_is_there_once, fresh, closed),
+        cmocka_unit_test_setup_teardown(every_name_that_is_counted_is_there_once, fresh, closed),
         cmocka_unit_test_setup_teardown(many_processes_count_into_one_figure_and_leave_it, fresh, closed),
+        cmocka_unit_test_setup_teardown(figures_of_processes_go_with_them, fresh, closed),
+        cmocka_unit_test_setup_teardown(durations_of_all_programs_are_one_histogram, fresh, closed),
         cmocka_unit_test_setup_teardown(a_place_whose_maker_died_is_not_shown_but_found, fresh, closed),
         cmocka_unit_test_setup_teardown(a_file_of_another_version_is_replaced, fresh, closed),
         cmocka_unit_test_setup_teardown(a_full_table_harms_nobody, fresh, closed),
