@@ -23,6 +23,9 @@ SQL(sweep, "SELECT sweep_messages()");
 /* Taken, not yet marked: as long as a program may reasonably pause between the two. */
 enum { TAKE_LEASE_S = 60 };
 
+/* The API counts from when it hears of a message, which may take longer for the first than for the second. */
+static const double PERSON_MARGIN_S = 0.25;
+
 /* Longer than any POST may take, so that nobody judges one that is still under way. */
 enum { POST_LEASE_MARGIN_S = 10 };
 
@@ -271,7 +274,7 @@ queue_take(struct message *out, int n, int *wait_ms)
     snprintf(limit, sizeof limit, "%d", n);
     snprintf(lease, sizeof lease, "%d", TAKE_LEASE_S);
     snprintf(rate, sizeof rate, "%d", queue.limits.rate_per_s);
-    snprintf(person, sizeof person, "%d", queue.limits.person_s);
+    snprintf(person, sizeof person, "%.2f", queue.limits.person_s > 0 ? queue.limits.person_s + PERSON_MARGIN_S : 0);
     rows = run(take, p_worker(), limit, lease, queue.limits.live ? "t" : "f", rate, person);
     if (rows == NULL)
         return -1;

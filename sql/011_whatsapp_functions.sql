@@ -434,6 +434,9 @@ BEGIN
               ORDER BY x.id, whatsapp_rank(x.status) DESC) b;
     IF ids IS NULL THEN
         RETURN 0;
+    ELSIF p_phones IS NOT NULL THEN
+        -- Meta wants its answer soon, and nothing is decided by a status that a crash of the database loses.
+        PERFORM set_config('synchronous_commit', 'off', true);
     END IF;
     SELECT array_agg(n.id) FILTER (WHERE whatsapp_rank(x.status) > whatsapp_rank(n.whatsapp_status)),
            array_agg(x.id) FILTER (WHERE n.id IS NULL), array_agg(x.status) FILTER (WHERE n.id IS NULL),

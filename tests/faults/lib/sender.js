@@ -52,6 +52,8 @@ class Workshop {
       WHATSAPP_RATE_PER_SECOND: '0', WHATSAPP_PERSON_SECONDS: '0', LOG_LEVEL: 'info', ...(live ? { WHATSAPP_ACCESS_TOKEN: w.api.settings.token } : {}), ...settings,
     };
     w.write();
+    // make check has built the sender with places to die at; a test that is run alone has not.
+    execFileSync('make', ['-s', '-C', BUILD, 'ctl/sellikoctl', 'cron/selliko-send-whatsapp', 'tests/faults/send-whatsapp'], { stdio: ['ignore', 'ignore', 'inherit'] });
     psql(admin, `CREATE DATABASE ${w.name}`);
     execFileSync(path.join(BUILD, 'ctl', 'sellikoctl'), ['migrate', '--sql', path.join(TOP, 'sql')], { env: w.env(), stdio: ['ignore', 'ignore', 'pipe'] });
     w.keys();
