@@ -21,7 +21,8 @@
 #include <unistd.h>
 
 #define SWEEP_MS   1000 /* for what no program announced */
-#define SPACING_MS 10   /* between two readings: under load one reading serves many commits */
+#define SPACING_MS 10   /* between two readings: under load one reading serves many commits, … */
+#define QUIET_MS   100  /* … and more of them when nobody listens to anything */
 #define RETRY_MS   500  /* while the database is away */
 #define PAGE_ROWS  5000
 
@@ -112,15 +113,22 @@ is_wanted(struct feed *feed, enum payload_to to, const char *id)
 #define AS_TEXT(x)  AS_TEXT_(x)
 #define AS_TEXT_(x) #x
 
-SQL(take_snapshot, "SELECT pg_current_snapshot()::text AS now");
+/* A snapshot, and what is visible in it but was not in $1: by the index on (xid, id), from the oldest
+ * transaction on that ran at the time of $1.  One row without an id when there is nothing. */
+SQL(news_since,
+    "SELECT s.now::text AS now, e.* FROM (SELECT pg_current_snapshot() AS now) s LEFT JOIN LATERAL ("
+    "  SELECT id, xid, name, listing_id, user_id FROM events"
+    "   WHERE xid >= pg_snapshot_xmin($1::pg_snapshot) AND NOT pg_visible_in_snapshot(xid, $1::pg_snapshot)"
+    "   ORDER BY xid, id LIMIT " AS_TEXT(PAGE_ROWS) ") e ON true");
 
-/* Visible in $2 and not in $1, by the index on (xid, id), which begins at the oldest transaction
- * that ran at the time of $1. */
-SQL(new_headers,
+/* The next page of that. */
+SQL(more_news,
     "SELECT id, xid, name, listing_id, user_id FROM events"
     " WHERE (xid, id) > ($3::xid8, $4::bigint) AND xid >= pg_snapshot_xmin($1::pg_snapshot)"
     "   AND NOT pg_visible_in_snapshot(xid, $1::pg_snapshot) AND pg_visible_in_snapshot(xid, $2::pg_snapshot)"
     " ORDER BY xid, id LIMIT " AS_TEXT(PAGE_ROWS));
+
+SQL(take_snapshot, "SELECT pg_current_snapshot()::text AS now");
 
 /* The ids of one kind as the text of an array. */
 struct ids {
@@ -143,29 +151,34 @@ add_id(struct ids *ids, const char *id)
     ids->len += len;
 }
 
-/* The ids, by kind, of what was committed between two snapshots and somebody waits for. */
-static bool
-read_headers(struct feed *feed, const char *now, struct ids ids[PAYLOAD_KINDS])
+/* The ids, by kind, of what was committed since the last snapshot and somebody waits for; and the
+ * snapshot of now, in the arena. */
+static const char *
+read_headers(struct feed *feed, struct ids ids[PAYLOAD_KINDS])
 {
-    const struct rows *rows;
-    const char        *xid = "0", *id = "0";
+    const struct rows *rows = feed->seen ? db_run(feed->db, feed->arena, news_since, feed->seen)
+                                         : db_run(feed->db, feed->arena, take_snapshot);
 
-    do {
-        rows = db_run(feed->db, feed->arena, new_headers, feed->seen, now, xid, id);
-        if (!rows)
-            return false;
+    if (!rows)
+        return NULL;
+    const char *now = rows_text(rows, 0, "now");
+    if (!feed->seen || rows_null(rows, 0, "id"))
+        return now;
+    for (;;) {
         for (int i = 0; i < rows->n; i++) {
             const char     *name = rows_text(rows, i, "name"), *user = rows_text(rows, i, "user_id");
-            const char     *listing = rows_text(rows, i, "listing_id");
             enum payload_to to = payload_to(name, user);
-            xid = rows_text(rows, i, "xid");
-            id = rows_text(rows, i, "id");
-            const char *key = to == PAYLOAD_TO_USER ? user : listing;
+            const char     *key = to == PAYLOAD_TO_USER ? user : rows_text(rows, i, "listing_id");
             if ((key || to == PAYLOAD_TO_ADMINS) && is_wanted(feed, to, key))
-                add_id(&ids[payload_kind(name, user)], id);
+                add_id(&ids[payload_kind(name, user)], rows_text(rows, i, "id"));
         }
-    } while (rows->n == PAGE_ROWS);
-    return true;
+        if (rows->n < PAGE_ROWS)
+            return now;
+        rows = db_run(feed->db, feed->arena, more_news, feed->seen, now, rows_text(rows, rows->n - 1, "xid"),
+                      rows_text(rows, rows->n - 1, "id"));
+        if (!rows)
+            return NULL;
+    }
 }
 
 static int
@@ -202,26 +215,20 @@ drop(struct payload *list, int n)
 static bool
 read_news(struct feed *feed)
 {
-    const struct rows *rows = db_run(feed->db, feed->arena, take_snapshot);
-    struct ids         ids[PAYLOAD_KINDS] = {0};
-    struct payload    *list = NULL;
-    int                n = 0;
-    bool               good = true;
+    struct ids      ids[PAYLOAD_KINDS] = {0};
+    struct payload *list = NULL;
+    int             n = 0;
+    const char     *now = read_headers(feed, ids);
+    bool            good = now != NULL;
 
-    if (!rows)
-        return false;
-    const char *now = rows_text(rows, 0, "now");
-    if (feed->seen) {
-        good = read_headers(feed, now, ids);
-        for (int kind = 0; kind < PAYLOAD_KINDS; kind++) {
-            if (good && ids[kind].len) {
-                ids[kind].text[ids[kind].len++] = '}';
-                ids[kind].text[ids[kind].len] = '\0';
-                good = payload_of_events(feed->db, feed->arena, (enum payload_kind)kind, ids[kind].text,
-                                         &list, &n) == 0;
-            }
-            free(ids[kind].text);
+    for (int kind = 0; kind < PAYLOAD_KINDS; kind++) {
+        if (good && ids[kind].len) {
+            ids[kind].text[ids[kind].len++] = '}';
+            ids[kind].text[ids[kind].len] = '\0';
+            good = payload_of_events(feed->db, feed->arena, (enum payload_kind)kind, ids[kind].text, &list,
+                                     &n) == 0;
         }
+        free(ids[kind].text);
     }
     if (!good) {
         drop(list, n);
@@ -273,6 +280,15 @@ keep_listening(struct feed *feed)
     return true;
 }
 
+static int64_t
+spacing_ms(struct feed *feed)
+{
+    pthread_mutex_lock(&feed->lock);
+    bool quiet = !feed->interests.n;
+    pthread_mutex_unlock(&feed->lock);
+    return quiet ? QUIET_MS : SPACING_MS;
+}
+
 /* Waits until fd is readable (fd < 0: not at all), it is time, or the feed ends. */
 static void
 wait_for(struct feed *feed, int fd, int64_t ms)
@@ -313,7 +329,7 @@ run(void *arg)
         while (conn && goes_on(feed) && !was_woken(conn) && PQstatus(conn) == CONNECTION_OK &&
                lapse_now_us() < sweep_us)
             wait_for(feed, PQsocket(conn), (sweep_us - lapse_now_us()) / 1000 + 1);
-        wait_for(feed, -1, SPACING_MS - (lapse_now_us() - begun_us) / 1000);
+        wait_for(feed, -1, spacing_ms(feed) - (lapse_now_us() - begun_us) / 1000);
     }
     db_close(feed->db);
     arena_free(feed->arena);
