@@ -34,7 +34,8 @@ CREATE INDEX whatsapp_queue_otps_by_phone ON whatsapp_queue (phone_hash)
 -- What is lost in a crash is six seconds of patience.
 CREATE UNLOGGED TABLE whatsapp_pace (
     who     bytea       PRIMARY KEY,
-    next_at timestamptz NOT NULL
+    next_at timestamptz NOT NULL,
+    tail_at timestamptz             -- until when his messages that wait have lined up
 ) WITH (fillfactor = 50);
 
 -- Statuses that came before the answer that names their message was recorded.
@@ -87,8 +88,8 @@ END $$;
 -- others wait for it.  P_LIVE is false when messages only go to the development log: nothing stops them
 -- then, and no person's phone needs sparing, but the stream is paced as it would be in production.
 --
--- When less was given than is due, because of the rate, a last row with a null id says in WAIT_MS when
--- to ask again.
+-- When less was given than is due (because of the rate, or because too many were too soon for their
+-- persons), a last row with a null id says in WAIT_MS when to ask again.
 CREATE FUNCTION take_messages(p_worker int, p_limit int, p_lease interval, p_live boolean, p_rate int, p_spacing interval)
 RETURNS TABLE (id bigint, template text, params jsonb, recipient text, user_phone text, secret text,
                agent_phone text, wanted boolean, attempts int, log_at bigint, wait_ms int)
@@ -102,11 +103,12 @@ DECLARE
     step     interval;
     room     int := p_limit;
     taken    bigint[] := '{}';
-    held     bytea[] := '{}'; -- persons whose messages were put off, as often as that happened
+    looked   int := 0;        -- at so many, no more in one call: bids may wait for a row that is held here
+    most     int := 4 * p_limit;
+    n        int;
     stop     jsonb;
     q        record;
     free_at  timestamptz;
-    looked   int;
 BEGIN
     -- Losing this commit in a crash of the database is harmless: mark_messages() waits for its own.
     PERFORM set_config('synchronous_commit', 'off', true);
@@ -153,20 +155,22 @@ BEGIN
     END LOOP;
     room := room - cardinality(taken);
 
-    WHILE room > 0 LOOP
-        looked := 0;
-        FOR q IN SELECT w.id, u.phone_hash FROM whatsapp_queue w JOIN users u ON u.id = w.user_id
+    WHILE room > 0 AND looked < most LOOP
+        n := 0;
+        FOR q IN SELECT w.id, u.phone_hash, w.phone_hash IS NOT NULL AS waited FROM whatsapp_queue w JOIN users u ON u.id = w.user_id
                  WHERE w.status = 'queued' AND w.template <> 'otp_verification' AND w.next_at <= at AND w.id <> ALL (taken)
                  ORDER BY w.next_at, w.id LIMIT room FOR UPDATE OF w SKIP LOCKED
         LOOP
-            looked := looked + 1;
+            n := n + 1;
             IF p_live AND p_spacing > interval '0' THEN
                 INSERT INTO whatsapp_pace AS p (who, next_at) VALUES (q.phone_hash, at + p_spacing)
                     ON CONFLICT (who) DO UPDATE SET next_at = excluded.next_at WHERE p.next_at <= at;
-                IF NOT FOUND THEN   -- too soon for that person: his messages line up, in their order
-                    SELECT p.next_at + p_spacing * cardinality(array_positions(held, q.phone_hash)) INTO free_at
-                        FROM whatsapp_pace p WHERE p.who = q.phone_hash;
-                    held := held || q.phone_hash;
+                IF NOT FOUND THEN
+                    -- Too soon for that person: it goes behind those that have lined up, or, when it had
+                    -- and its turn was a moment late, to the next one.
+                    UPDATE whatsapp_pace p SET tail_at = greatest(p.next_at, CASE WHEN q.waited THEN p.tail_at ELSE p.tail_at + p_spacing END)
+                        WHERE p.who = q.phone_hash
+                        RETURNING CASE WHEN q.waited THEN p.next_at ELSE p.tail_at END INTO free_at;
                     UPDATE whatsapp_queue w SET next_at = free_at, phone_hash = q.phone_hash WHERE w.id = q.id;
                     CONTINUE;
                 END IF;
@@ -175,7 +179,8 @@ BEGIN
             taken := taken || q.id;
             room := room - 1;
         END LOOP;
-        EXIT WHEN looked = 0;
+        EXIT WHEN n = 0;
+        looked := looked + n;
     END LOOP;
 
     IF (p_live OR p_rate > 0) AND cardinality(taken) > 0 THEN
@@ -201,9 +206,9 @@ BEGIN
                coalesce(u.is_active AND u.whatsapp_enabled, true), m.attempts, m.log_at, NULL::int
         FROM mine m LEFT JOIN users u ON u.id = m.user_id
         ORDER BY array_position(taken, m.id);
-    IF p_rate > 0 AND room <= 0 AND cardinality(taken) < p_limit THEN
+    IF cardinality(taken) < p_limit AND (looked >= most OR p_rate > 0 AND room <= 0) THEN
         RETURN QUERY SELECT NULL::bigint, NULL::text, NULL::jsonb, NULL::text, NULL::text, NULL::text, NULL::text,
-            NULL::boolean, NULL::int, NULL::bigint, greatest(5, ceil(1000 * extract(epoch FROM step)))::int;
+            NULL::boolean, NULL::int, NULL::bigint, greatest(5, ceil(1000 * extract(epoch FROM coalesce(step, interval '0'))))::int;
     END IF;
 END $$;
 
@@ -394,7 +399,7 @@ BEGIN
     LOOP
         PERFORM whatsapp_status(ARRAY[e.message_id], ARRAY[e.status], ARRAY[e.error_code], NULL);
     END LOOP;
-    DELETE FROM whatsapp_pace WHERE who <> '' AND next_at < now() - interval '1 minute';
+    DELETE FROM whatsapp_pace WHERE who <> '' AND greatest(next_at, tail_at) < now() - interval '1 minute';
 END $$;
 
 -- Statuses only move forward, in whatever order they come: sent < failed < delivered < read (a message

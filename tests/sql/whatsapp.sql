@@ -70,6 +70,16 @@ SELECT is(test.take(p_spacing => '0.3 s'), ARRAY[:b]::bigint[], 'then the next o
 SELECT is(test.take(p_live => false, p_spacing => '0.3 s'), '{}', 'the third waits for its turn');
 SELECT test.clear() \g /dev/null
 
+SELECT count(test.message(:'u1')) FROM generate_series(1, 500) \g /dev/null
+SELECT test.message(:'u2') AS d \gset
+SELECT is(cardinality(test.take(p_spacing => '1 s')), 1, 'many messages of one person');
+SELECT ok((SELECT count(*) BETWEEN 100 AND 200 FROM whatsapp_queue WHERE next_at > clock_timestamp()), 'do not hold the queue''s rows for long: some at a time line up');
+SELECT test.take(p_spacing => '1 s'), test.take(p_spacing => '1 s'), test.take(p_spacing => '1 s') \g /dev/null
+SELECT is((SELECT status FROM whatsapp_queue WHERE id = :d), 'sending', 'and the others get their turn');
+SELECT ok((SELECT max(next_at) > clock_timestamp() + interval '490 s' AND count(DISTINCT next_at) = 499 FROM whatsapp_queue WHERE status = 'queued'), 'each has a second of its own');
+SELECT is((SELECT array_agg(id ORDER BY next_at) FROM whatsapp_queue WHERE status = 'queued'), (SELECT array_agg(id ORDER BY id) FROM whatsapp_queue WHERE status = 'queued'), 'in their order');
+SELECT test.clear() \g /dev/null
+
 SELECT phone_hash::text AS hash FROM users WHERE id = :'u1' \gset
 SELECT test.message(:'u1') AS a, test.otp(:'hash') AS o \gset
 SELECT is(test.take(p_spacing => '6 s'), ARRAY[:o]::bigint[], 'a message waits for an OTP to the same person');
