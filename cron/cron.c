@@ -4,6 +4,7 @@
 #include "config.h"
 #include "log.h"
 #include "metrics.h"
+#include "sentry.h"
 #include "valid.h"
 
 #include <getopt.h>
@@ -157,6 +158,7 @@ cron_main(const struct cron *job, int argc, char **argv)
     if (!config_load(stderr))
         return EX_CONFIG;
     log_open(job->name, config()->log_level);
+    sentry_open(job->unreported ? NULL : config()->sentry_dsn, config()->state_dir, job->name);
     (void)metrics_open(config()->state_dir);
     metrics_process(job->name);
     sigemptyset(&cron.stop);

@@ -33,6 +33,7 @@ struct cron {
     int pause_ms;            /* the longest pause between two rounds of a watch */
     int patience_ms;         /* without --watch: how long CRON_AGAIN is obeyed while nothing moves; 0: for ever */
     bool wakes;              /* the gateway and the sender are woken after a round that did something */
+    bool unreported;         /* its own errors are not put by for SENTRY_DSN */
     const char *unfinished;  /* what is said when that was not enough */
 
     /* Before the first round, after configuration; an exit code, 0 to go on.  May be NULL. */

@@ -12,6 +12,8 @@ cron_PROGRAMS += cron/selliko-remind
 cron_selliko_remind_SOURCES = cron/selliko-remind.c $(CRON)
 cron_PROGRAMS += cron/selliko-purge
 cron_selliko_purge_SOURCES = cron/selliko-purge.c $(CRON)
+cron_PROGRAMS += cron/selliko-report-errors
+cron_selliko_report_errors_SOURCES = cron/selliko-report-errors.c $(CRON)
 
 # Bash around pg_dump and pg_restore; both read what lies beside them.
 dist_cron_SCRIPTS = cron/selliko-backup cron/selliko-restore

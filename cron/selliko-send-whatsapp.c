@@ -32,6 +32,7 @@
 #include "fault.h"
 #include "log.h"
 #include "metrics.h"
+#include "sentry.h"
 #include "post.h"
 #include "queue.h"
 #include "valid.h"
@@ -133,6 +134,7 @@ begin(void)
     if (sender.signal_fd < 0)
         return EX_OSERR;
 
+    sentry_open(c->sentry_dsn, c->state_dir, "selliko-send-whatsapp");
     (void)metrics_open(c->state_dir);
     metrics_process("selliko-send-whatsapp");
     db_init(c->database_url, "selliko-send-whatsapp", 1);

@@ -14,6 +14,7 @@
 #include "fileurl.h"
 #include "log.h"
 #include "metrics.h"
+#include "sentry.h"
 #include "valid.h"
 
 #include <errno.h>
@@ -422,6 +423,7 @@ static void
 set_up(void (*init)(void))
 {
     const struct config *c = config();
+    sentry_open(c->sentry_dsn, c->state_dir, app.program);
     (void)metrics_open(c->state_dir);
     metrics_process(app.program);
     metrics_own_set(METRICS_THREADS, c->threads);

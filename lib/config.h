@@ -92,7 +92,8 @@ struct config_roles {
     X(LIST, metrics_allow, METRICS_ALLOW, "127.0.0.1,::1", \
       "addresses or networks that may read /metrics, judged by nginx") \
     X(CHOICE("debug|info|warn|error"), log_level, LOG_LEVEL, "info", "the least that is logged") \
-    X(STRING, sentry_dsn, SENTRY_DSN, "", "where a log shipper may report errors; not used by the programs") \
+    X(STRING, sentry_dsn, SENTRY_DSN, "", \
+      "a Sentry-compatible service, to which selliko-report-errors sends errors and crashes") \
     S("Database") \
     X(STRING, database_url, DATABASE_URL, "postgresql:///selliko", \
       "primary: a libpq URI or connection string") \

@@ -7,6 +7,7 @@ lib_libselliko_a_SOURCES += lib/arena.c lib/arena.h
 lib_libselliko_a_SOURCES += lib/multipart.c lib/multipart.h
 lib_libselliko_a_SOURCES += lib/config.c lib/config.h
 lib_libselliko_a_SOURCES += lib/log.c lib/log.h
+lib_libselliko_a_SOURCES += lib/sentry.c lib/sentry.h
 lib_libselliko_a_SOURCES += lib/money.c lib/money.h
 lib_libselliko_a_SOURCES += lib/valid.c lib/valid.h
 lib_libselliko_a_SOURCES += lib/crypto.c lib/crypto.h

@@ -20,6 +20,8 @@ static const char *program = "selliko";
 static enum log_level least = LOG_LEVEL_INFO;
 static const char *const level_words[] = { "debug", "info", "warn", "error" };
 
+static log_tap_fn *error_tap;
+
 static _Thread_local char context_request_id[65];
 static _Thread_local char context_route[129];
 
@@ -45,6 +47,19 @@ log_context(const char *request_id, const char *route)
 {
     snprintf(context_request_id, sizeof context_request_id, "%s", request_id != NULL ? request_id : "");
     snprintf(context_route, sizeof context_route, "%s", route != NULL ? route : "");
+}
+
+void
+log_context_now(const char **request_id, const char **route)
+{
+    *request_id = context_request_id;
+    *route = context_route;
+}
+
+void
+log_tap(log_tap_fn *tap)
+{
+    error_tap = tap;
 }
 
 bool
@@ -197,5 +212,7 @@ log_write(enum log_level level, const char *message, const struct log_field *fie
     /* A log that cannot be written must not stop the service, and there is nowhere to say so. */
     ssize_t written = write(STDERR_FILENO, l.text, l.len);
     (void)written;
+    if (level == LOG_LEVEL_ERROR && error_tap != NULL)
+        error_tap(l.text, l.len);
     errno = saved_errno;
 }

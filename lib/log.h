@@ -16,6 +16,7 @@
 #define SELLIKO_LOG_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARN, LOG_LEVEL_ERROR };
@@ -26,6 +27,14 @@ void log_open(const char *program, const char *level);
 
 /* Say what this thread works on; both are copied, NULL takes it away. */
 void log_context(const char *request_id, const char *route);
+
+/* What was said there last; "" for nothing.  Also for signal handlers. */
+void log_context_now(const char **request_id, const char **route);
+
+/* Have TAP called with each line of level error, besides.  Before threads start; it must be quick and must
+ * not log. */
+typedef void log_tap_fn(const char *line, size_t len);
+void log_tap(log_tap_fn *tap);
 
 /* Whether a line of LEVEL would be written: ask before costly preparations. */
 bool log_enabled(enum log_level level);

@@ -28,6 +28,7 @@
 #include "log.h"
 #include "metrics.h"
 #include "must.h"
+#include "sentry.h"
 #include "shape.h"
 #include "table.h"
 #include "token.h"
@@ -911,6 +912,7 @@ main(void)
     log_open("gateway", c->log_level);
     token_init(c->jwt_secret);
     fileurl_init(c->file_url_secret, c->file_url_secret_old);
+    sentry_open(c->sentry_dsn, c->state_dir, "gateway");
     (void)metrics_open(c->state_dir);
     metrics_process("gateway");
     db_init(c->database_url, "gateway", 1);

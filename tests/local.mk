@@ -21,6 +21,7 @@ UNIT_TESTS += tests/unit/test_crypto
 UNIT_TESTS += tests/unit/test_fileurl
 UNIT_TESTS += tests/unit/test_log
 UNIT_TESTS += tests/unit/test_metrics
+UNIT_TESTS += tests/unit/test_sentry
 UNIT_TESTS += tests/unit/test_money
 UNIT_TESTS += tests/unit/test_token
 UNIT_TESTS += tests/unit/test_valid
