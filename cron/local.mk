@@ -18,5 +18,5 @@ cron_selliko_report_errors_SOURCES = cron/selliko-report-errors.c $(CRON)
 # Bash around pg_dump and pg_restore; both read what lies beside them.
 dist_cron_SCRIPTS = cron/selliko-backup cron/selliko-restore
 dist_cron_DATA = cron/backup-common.sh cron/backup-rules.sql
-dist_man_MANS += doc/selliko-backup.8 doc/selliko-restore.8
+dist_man_MANS += doc/selliko-backup.8 doc/selliko-restore.8 doc/selliko-report-errors.8
 EXTRA_DIST += cron/crontab
