@@ -23,7 +23,7 @@
 #define SWEEP_MS   1000 /* for what no program announced */
 #define SPACING_MS 10   /* between two readings: under load one reading serves many commits, … */
 #define QUIET_MS   100  /* … and more of them when nobody listens to anything */
-#define RETRY_MS   500  /* while the database is away */
+#define RETRY_MS   1000 /* while the database is away */
 #define PAGE_ROWS  5000
 
 struct interest {

@@ -12,6 +12,8 @@
 
 #define MAX_NSP_LEN 100
 
+const char *const socketio_main_only[] = {"/", NULL};
+
 struct socketio {
     struct ev_loop          *loop;
     struct socketio_settings settings;

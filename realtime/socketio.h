@@ -27,7 +27,7 @@ struct socketio;
 struct socketio_socket;
 
 struct socketio_settings {
-    const char *const *namespaces; /* ended by NULL: {"/", "/custom", NULL} */
+    const char *const *namespaces; /* ended by NULL: {"/", "/custom", NULL}; kept, not copied */
     unsigned connect_timeout_ms;   /* for the first namespace to be joined */
     size_t   max_binary_bytes;     /* of all attachments of one packet */
 
@@ -37,10 +37,13 @@ struct socketio_settings {
     unsigned rooms_per_socket;
 };
 
+/* {"/", NULL} */
+extern const char *const socketio_main_only[];
+
 /* The Node server's defaults. */
 #define SOCKETIO_DEFAULTS \
     { \
-        .namespaces = (const char *const[]){"/", NULL}, .connect_timeout_ms = 45000, \
+        .namespaces = socketio_main_only, .connect_timeout_ms = 45000, \
         .max_binary_bytes = 1000000, \
     }
 
@@ -78,7 +81,7 @@ struct socketio_handlers {
     void (*room_ends)(void *app, const char *nsp, const char *room);
 };
 
-/* Settings are copied, the namespaces' names are not. */
+/* Settings are copied, the list of namespaces is not. */
 struct socketio *socketio_new(struct ev_loop *loop, const struct socketio_settings *settings,
                               const struct socketio_handlers *handlers, void *app);
 
