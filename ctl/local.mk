@@ -11,7 +11,8 @@ ctl_sellikoctl_SOURCES += ctl/doctor.c
 ctl_sellikoctl_SOURCES += ctl/status.c
 ctl_sellikoctl_SOURCES += ctl/settings.c
 
-# What keeps the programs of an instance running; quickstart starts it.
-dist_pkglibexec_SCRIPTS = ctl/selliko-supervise
+# What keeps the programs of an instance running (quickstart and selliko-service start it), and what keeps
+# one of them on its socket through a reload.
+dist_pkglibexec_SCRIPTS = ctl/selliko-supervise ctl/selliko-keep
 
 dist_man_MANS += doc/sellikoctl.8
