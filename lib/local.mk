@@ -29,3 +29,4 @@ lib_libselliko_a_SOURCES += lib/form.c lib/form.h
 lib_libselliko_a_SOURCES += lib/idempotency.c lib/idempotency.h
 lib_libselliko_a_SOURCES += lib/whatsapp.c lib/whatsapp.h
 lib_libselliko_a_SOURCES += lib/hook.c lib/hook.h
+lib_libselliko_a_SOURCES += lib/sigv4.c lib/sigv4.h

@@ -28,6 +28,7 @@ UNIT_TESTS += tests/unit/test_valid
 UNIT_TESTS += tests/unit/test_imagehead
 UNIT_TESTS += tests/unit/test_image
 UNIT_TESTS += tests/unit/test_store
+UNIT_TESTS += tests/unit/test_sigv4
 UNIT_TESTS += tests/unit/test_upload
 UNIT_TESTS += tests/unit/test_whatsapp
 UNIT_TESTS += tests/unit/test_hook
