@@ -177,6 +177,45 @@ test('restore refuses what is in use or not empty, and changes nothing then', as
   assert.deepEqual(await everything(), before);
 });
 
+test('restored beside the living service: another database, another folder', { timeout: 60000 }, async () => {
+  silent(await run('selliko-backup'));
+  const other = w.setting('DATABASE_URL').replace('/selliko?', '/selliko_other?');
+  const uploads = path.join(w.state, 'other');
+  const ask = (text) => execFileSync('psql', ['-XqAt', '-d', other, '-c', text], { encoding: 'utf8' }).trim();
+  w.sql('CREATE DATABASE selliko_other');
+  const to = ['--to', other, '--uploads', uploads];
+  silent(await run('selliko-restore', to));
+  assert.equal(ask('SELECT string_agg(id::text, $$ $$ ORDER BY id) FROM listings'), w.sql('SELECT string_agg(id::text, $$ $$ ORDER BY id) FROM listings'));
+  assert.equal(ask("SELECT count(*) FROM events UNION ALL SELECT count(*) FROM whatsapp_queue WHERE status IN ('queued', 'sending')"), '0\n0', 'nothing is told twice');
+  assert.ok(fs.existsSync(path.join(uploads, 'listings', sold.id, 'device/photo4.webp')));
+  const r = await run('selliko-restore', to);
+  assert.equal(r.code, 1);
+  assert.match(r.err, /not empty/);
+
+  // A dump that breaks off in the middle, under a manifest that fits: what was there stays
+  const broken = path.join(w.state, 'broken');
+  execFileSync('cp', ['-a', path.join(dir(), backups().at(-1)), broken]);
+  const dump = path.join(broken, 'database.dump');
+  fs.truncateSync(dump, Math.floor(fs.statSync(dump).size * 0.9));
+  const bad = await run('selliko-restore', [...to, '--from', broken, '--force']);
+  assert.equal(bad.code, 1);
+  assert.match(bad.err, /checking the sums/);
+  const sum = execFileSync('sha256sum', [dump], { encoding: 'utf8' }).slice(0, 64);
+  fs.writeFileSync(path.join(broken, 'MANIFEST'), fs.readFileSync(path.join(broken, 'MANIFEST'), 'utf8').replace(/^.{64}(?= {2}database\.dump$)/m, sum));
+  ask("INSERT INTO service_state (name, value) VALUES ('mark', '1')");
+  const cut = await run('selliko-restore', [...to, '--from', broken, '--force']);
+  assert.equal(cut.code, 1);
+  assert.match(cut.err, /restoring the database failed/);
+  assert.equal(ask("SELECT count(*) FROM service_state WHERE name = 'mark'"), '1');
+  assert.deepEqual(fs.readdirSync(uploads).filter((f) => f !== 'listings' && f !== 'verification'), []);
+
+  silent({ ...await run('selliko-restore', [...to, '--force']), err: '' });
+  assert.equal(ask("SELECT count(*) FROM service_state WHERE name = 'mark'"), '0');
+  const aside = fs.readdirSync(uploads).find((f) => f.startsWith('before-restore-'));
+  assert.ok(fs.existsSync(path.join(uploads, aside, 'listings', sold.id, 'device/photo4.webp')));
+  w.sql('DROP DATABASE selliko_other');
+});
+
 test('all is destroyed, and restored it is as it was', { timeout: 300000 }, async () => {
   const was = await everything();
   silent(await run('selliko-backup'));

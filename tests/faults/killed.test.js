@@ -58,6 +58,19 @@ test('bids under fire: what was answered stands, what was not answered is whole 
   }
 });
 
+test('figures outlive the program that counted them, and what it had in hand does not', { timeout: 60000 }, async () => {
+  const figure = async (line) => Number((await w.request('GET', '/metrics', { unchecked: true })).text.split('\n').find((l) => l.startsWith(`${line} `))?.slice(line.length));
+  const placed = await figure('bids_placed_total');
+  assert.ok(placed > 0);
+  const all = Array.from({ length: 20 }, () => ask('/marketplace'));
+  assert.ok(kill('bids') > 0);
+  await Promise.all(all);
+  await until('bids again', async () => await ask('/marketplace') === 200, 20);
+  assert.ok(await figure('bids_placed_total') >= placed);
+  assert.equal(await figure('selliko_processes{program="bids"}'), pids('bids').length);
+  assert.ok(await figure('selliko_requests_in_hand{program="bids"}') <= 1, 'those of the dead are not counted');
+});
+
 test('listings is killed in the middle of uploads: a listing is whole or not there', { timeout: 120000 }, async () => {
   const files = Object.fromEntries([0, 1, 2, 3].map((i) => [`devicePhoto${i}`, photos.jpeg(2000, 1500, i)]));
   const answers = [];
