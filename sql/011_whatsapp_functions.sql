@@ -457,11 +457,13 @@ BEGIN
         GET DIAGNOSTICS changed = ROW_COUNT;
     END IF;
 
-    -- Not found above, though perhaps recorded since then: the sweep brings both together.
+    -- Not found above, though perhaps recorded since then: the sweep brings both together.  There are never
+    -- more than some dozens of them; what comes by the thousand is not ours.
     IF waiting AND new_ids IS NOT NULL THEN
         INSERT INTO whatsapp_early AS e (message_id, phone_hash, status, error_code)
             SELECT x.id, x.phone, x.status, x.code
-            FROM unnest(new_ids, new_states, new_codes, new_phones) AS x(id, status, code, phone) ORDER BY x.id
+            FROM unnest(new_ids[:1000], new_states[:1000], new_codes[:1000], new_phones[:1000]) AS x(id, status, code, phone)
+            ORDER BY x.id
             ON CONFLICT (message_id) DO UPDATE SET status = excluded.status, error_code = excluded.error_code
             WHERE whatsapp_rank(excluded.status) > whatsapp_rank(e.status);
     END IF;

@@ -226,6 +226,10 @@ class GraphApi {
     if (bad) return refuse(...bad, true);
 
     const { to, template: { name } } = entry.body;
+    // Limits come first, so that a fault is met by a message that would have been accepted.
+    this.recent = this.recent.filter((t) => at - t < 1000);
+    if (this.settings.perSecond > 0 && this.recent.length >= this.settings.perSecond) return refuse(130429);
+    if (this.settings.perPerson > 0 && at - (this.lastTo.get(to) ?? -Infinity) < this.settings.perPerson * 1000) return refuse(131056);
     const fault = this.faults.find((f) => f.left > 0 && (!f.template || f.template === name) && (!f.to || f.to === to));
     if (fault) fault.left--;
     if (fault?.kind === 'error') return refuse(fault.code, fault.details);
@@ -237,12 +241,8 @@ class GraphApi {
     if (fault?.kind === 'drop') { entry.outcome = 'drop'; return res.destroy(); }
     if (fault?.kind === 'hang') { entry.outcome = 'hang'; return undefined; }
 
-    this.recent = this.recent.filter((t) => at - t < 1000);
-    if (this.settings.perSecond > 0 && this.recent.length >= this.settings.perSecond) return refuse(130429);
-    if (this.settings.perPerson > 0 && at - (this.lastTo.get(to) ?? -Infinity) < this.settings.perPerson * 1000) return refuse(131056);
     this.recent.push(at);
     this.lastTo.set(to, at);
-
     const accepted = { at, id: `wamid.${crypto.randomBytes(24).toString('base64url')}`, body: entry.body };
     this.messages.push(accepted);
     entry.outcome = 'accepted';
