@@ -256,6 +256,13 @@ suite('Engine.IO', {}, (e) => {
   });
 });
 
+suite('mischief', {}, (e) => {
+  test('five seconds of everything at once, and it still answers', { timeout: 60000 }, async () => {
+    const p = spawn(process.execPath, [path.join(__dirname, 'mischief.js'), String(e.port), '5'], { stdio: ['ignore', 'ignore', 'inherit'] });
+    assert.equal(await new Promise((r) => { p.once('exit', r); }), 0);
+  });
+});
+
 suite('Socket.IO', {}, (e) => {
   test('connecting gives a sid, and the auth payload arrives', async () => {
     const s = await engine(e, { at: '/socket.io/' });
