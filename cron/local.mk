@@ -4,6 +4,7 @@ cron_PROGRAMS += cron/selliko-send-whatsapp
 SEND_WHATSAPP = cron/selliko-send-whatsapp.c cron/queue.c cron/queue.h cron/post.c cron/post.h \
                 cron/devlog.c cron/devlog.h cron/fault.h
 cron_selliko_send_whatsapp_SOURCES = $(SEND_WHATSAPP)
+dist_man_MANS += doc/selliko-send-whatsapp.8
 
 CRON = cron/cron.c cron/cron.h
 cron_PROGRAMS += cron/selliko-close-auctions
