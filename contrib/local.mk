@@ -10,6 +10,7 @@ UNITS += contrib/systemd/selliko-gateway.service contrib/systemd/selliko-gateway
 UNITS += contrib/systemd/selliko-close-auctions.service
 UNITS += contrib/systemd/selliko-send-whatsapp.service
 UNITS += contrib/systemd/selliko-remind.service
+UNITS += contrib/systemd/selliko-report-errors.service
 UNITS += contrib/systemd/selliko-purge.service contrib/systemd/selliko-purge.timer
 UNITS += contrib/systemd/selliko-backup.service contrib/systemd/selliko-backup.timer
 UNITS += contrib/systemd/selliko-verify-backup.service contrib/systemd/selliko-verify-backup.timer
