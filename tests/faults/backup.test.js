@@ -136,7 +136,7 @@ test('a failure is told, recorded, and mended by the next success', async () => 
 
 test('old ones go after BACKUP_KEEP_DAYS, the newest never', async () => {
   const [name] = backups();
-  const old = (days) => `selliko-${new Date(Date.now() - days * 86400e3).toISOString().replace(/[-:]|\.\d+/g, '')}`;
+  const now = Date.now(), old = (days) => `selliko-${new Date(now - days * 86400e3).toISOString().replace(/[-:]|\.\d+/g, '')}`;
   fs.renameSync(path.join(dir(), name), path.join(dir(), old(20)));
   execFileSync('cp', ['-a', path.join(dir(), old(20)), path.join(dir(), old(3))]);
   silent(await run('selliko-backup', [], { BACKUP_KEEP_DAYS: '14' }));
