@@ -12,6 +12,8 @@
 # It gets that name as its last step, so whatever is called so is complete.
 
 here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
+rules=$here/check.sql       # what must be true of a database
+[ -e "$rules" ] || rules=$here/../sql/check.sql
 work=               # a private folder for lists and libpq's service file
 reason=             # why it failed, in a sentence
 meter=              # the process that shows progress

@@ -16,8 +16,8 @@ cron_selliko_purge_SOURCES = cron/selliko-purge.c $(CRON)
 cron_PROGRAMS += cron/selliko-report-errors
 cron_selliko_report_errors_SOURCES = cron/selliko-report-errors.c $(CRON)
 
-# Bash around pg_dump and pg_restore; both read what lies beside them.
+# Bash around pg_dump and pg_restore; both read what lies beside them (in the sources the rules lie in sql/).
 dist_cron_SCRIPTS = cron/selliko-backup cron/selliko-restore
-dist_cron_DATA = cron/backup-common.sh cron/backup-rules.sql
+dist_cron_DATA = cron/backup-common.sh sql/check.sql
 dist_man_MANS += doc/selliko-backup.8 doc/selliko-restore.8 doc/selliko-report-errors.8
 EXTRA_DIST += cron/crontab

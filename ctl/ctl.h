@@ -90,7 +90,7 @@ enum migration_state { MIGRATION_APPLIED, MIGRATION_PENDING, MIGRATION_EDITED, M
 
 struct migration {
     char *name;        /* 001_create_users.sql */
-    char *text;        /* NULL for MIGRATION_UNKNOWN: the database knows a file that the folder lacks */
+    const char *text;  /* NULL for MIGRATION_UNKNOWN: the database knows a file that the folder lacks */
     char checksum[65]; /* SHA-256 of the text, in hex */
     enum migration_state state;
 };
@@ -103,6 +103,9 @@ struct migrations {
 /* The folder of the migrations: GIVEN, or (NULL) where those of this program lie; NULL when there are
  * none.  Valid until the next call. */
 const char *migrations_dir(const char *given);
+
+/* The text of the file NAME in it, or the end. */
+const char *migrations_text(const char *dir, const char *name);
 
 /* The files of DIR judged by the database. */
 struct migrations migrations_read(PGconn *pg, const char *dir);
@@ -120,6 +123,7 @@ int cmd_user(int argc, char **argv);
 int cmd_keygen(int argc, char **argv);
 int cmd_rotate_key(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
+int cmd_check(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_setting(int argc, char **argv);
 int cmd_pg_service(int argc, char **argv);

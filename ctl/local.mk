@@ -8,6 +8,7 @@ ctl_sellikoctl_SOURCES += ctl/migrate.c
 ctl_sellikoctl_SOURCES += ctl/users.c
 ctl_sellikoctl_SOURCES += ctl/rotate.c
 ctl_sellikoctl_SOURCES += ctl/doctor.c
+ctl_sellikoctl_SOURCES += ctl/check.c
 ctl_sellikoctl_SOURCES += ctl/status.c
 ctl_sellikoctl_SOURCES += ctl/settings.c
 

@@ -42,8 +42,8 @@ is_migration(const struct dirent *entry)
            && strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_-.") == len;
 }
 
-static char *
-read_text(const char *dir, const char *name)
+const char *
+migrations_text(const char *dir, const char *name)
 {
     char path[PATH_MAX];
 
@@ -144,7 +144,7 @@ migrations_read(PGconn *pg, const char *dir)
         uint8_t hash[32];
         one->name = arena_strdup(ctl_memory(), entry[i]->d_name);
         free(entry[i]);
-        one->text = read_text(dir, one->name);
+        one->text = migrations_text(dir, one->name);
         crypto_sha256(one->text, strlen(one->text), hash);
         crypto_hex(one->checksum, hash, sizeof hash);
         const char *known = recorded_checksum(recorded, one->name);

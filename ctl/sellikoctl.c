@@ -55,6 +55,13 @@ static const struct command commands[] = {
       "line each: ok, WARN or FAIL, with what to do.  A FAIL makes the exit code 1.\n\n"
       "  --sql DIR    the folder of the migrations, when it is not this release's own\n"
       "  --strict     a WARN makes the exit code 1, too\n" },
+    { "check", cmd_check, true, "ask of the data whether every rule of the business holds",
+      "usage: sellikoctl check [--sql DIR] [--quiet]\n\n"
+      "Hold the database against the rules in sql/check.sql, a line each: ok, or FAIL with the number of\n"
+      "rows that break it and the ids of the first.  It only reads, in one snapshot, and may be run while\n"
+      "the service works.  A FAIL makes the exit code 1.\n\n"
+      "  --sql DIR    the folder of check.sql, when it is not this release's own\n"
+      "  --quiet      only what is broken\n" },
     { "status", cmd_status, true, "how much of everything there is just now",
       "usage: sellikoctl status\n\n"
       "Versions, accounts, listings, the auctions that end next, orders, the WhatsApp queue, the last\n"

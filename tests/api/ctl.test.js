@@ -6,7 +6,7 @@ const assert = require('node:assert/strict');
 const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
-const { spawn } = require('node:child_process');
+const { execFileSync, spawn } = require('node:child_process');
 const { shared, phone, signIn, signInAs } = require('./lib');
 
 const w = shared();
@@ -28,7 +28,7 @@ const must = async (args, env) => { const r = await run(args, env); assert.equal
 test('help is there for every command, wrong usage ends with 64', async () => {
   const { out } = await must(['--help']);
   const commands = [...out.matchAll(/^ {2}([a-z-]+) {2,}/gm)].map((m) => m[1]);
-  for (const c of ['migrate', 'user', 'keygen', 'rotate-key', 'doctor', 'status']) assert.ok(commands.includes(c), c);
+  for (const c of ['migrate', 'user', 'keygen', 'rotate-key', 'doctor', 'check', 'status']) assert.ok(commands.includes(c), c);
   for (const c of commands) assert.match((await must([c, '--help'])).out, new RegExp(`^usage: sellikoctl ${c}`));
   for (const args of [[], ['nothing'], ['user'], ['user', 'add'], ['user', 'add', '--phone', '123', '--role', 'ADMIN'], ['user', 'add', '--phone', phone(), '--role', 'KING'],
     ['user', 'add', '--phone', phone(), '--role', 'ADMIN', '--name', 'x'.repeat(101)], ['user', 'add', '--phone'], ['status', 'all'], ['doctor', '--loud']]) assert.equal((await run(args)).code, 64, args.join(' '));
@@ -155,4 +155,74 @@ test('rotate-key: nobody notices, and it goes on where it was killed', async () 
   assert.equal(young.code, 1);
   assert.match(young.err, /younger than 10 minutes/);
   assert.ok(versions().split(',').includes(String(wanted)));
+});
+
+// A database of its own, in which there may be no order left
+test('check names the rules that are broken, and only reads', { timeout: 120000 }, async () => {
+  await w.started;
+  const name = `ctl_check_${process.pid}`;
+  const psql = (db, ...args) => execFileSync('psql', ['-XqAt', '-v', 'ON_ERROR_STOP=1', '-d', db, ...args], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] }).trim();
+  const home = w.setting('DATABASE_URL'), url = home.replace(/(postgresql:\/\/[^/]*\/)[^?]*/, `$1${name}`), env = { DATABASE_URL: url };
+  psql(home, '-c', `CREATE DATABASE ${name}`);
+  try {
+    await must(['migrate'], env);
+    psql(url, '-f', path.join(TOP, 'tests/sql/fixtures.inc'));
+    const key = "decode('00000001', 'hex')";
+    psql(url, '-c', `
+      CREATE TABLE it (id uuid);   -- three auctions: won at once, closed, live
+      DO $$
+      DECLARE c uuid := test.user('CLIENT'); v uuid[] := ARRAY[test.user('VENDOR'), test.user('VENDOR'), test.user('VENDOR')]; l uuid;
+      BEGIN
+        UPDATE users SET phone_sealed = ${key};
+        FOR n IN 1 .. 3 LOOP
+          l := test.listing(c, 4500000, '1 hour', 'live', lpad(n::text, 15, '0'));
+          INSERT INTO it VALUES (l);
+          PERFORM test.bid(v[1], l, 1000000, 'key' || n), test.bid(v[2], l, 1010000), test.bid(v[1], l, 1050000), test.bid(v[3], l, CASE n WHEN 1 THEN 4500000 ELSE 1070000 END);
+        END LOOP;
+      END $$`, '-c', 'UPDATE listings SET auction_end = clock_timestamp() WHERE id = (SELECT id FROM it OFFSET 1 LIMIT 1)', '-c', 'SELECT close_auctions(10, test.rules())');
+    const sound = await must(['check'], env);
+    const rules = sound.out.trim().split('\n');
+    assert.ok(rules.length >= 15 && rules.every((r) => r.startsWith('ok    ')), sound.out);
+    assert.equal((await must(['check', '--quiet'], env)).out, '');
+    assert.equal((await run(['check', 'all'], env)).code, 64);
+
+    // Each of these is made, found and taken back; the nets under the rules are cut for it.
+    const one = (status, what = 'id') => `(SELECT ${what} FROM listings WHERE status = '${status}' ORDER BY id LIMIT 1)`;
+    const lies = {
+      'no bid is placed at or after': `UPDATE listings SET auction_end = highest_at WHERE id = ${one('live')}`,
+      'the amounts of a listing': `UPDATE bids SET placed_at = placed_at - interval '1 hour' WHERE id = ${one('live', 'highest_bid_id')}; UPDATE listings SET highest_at = highest_at - interval '1 hour' WHERE id = ${one('live')}`,
+      'a bid wins instantly': `UPDATE bids SET is_instant_win = true WHERE id = ${one('live', 'highest_bid_id')}`,
+      'nobody bids on what he sells': `UPDATE listings SET client_id = highest_vendor WHERE id = ${one('live')}`,
+      'a bidder has one alias': `UPDATE bidders SET alias = alias + 1 WHERE listing_id = ${one('live')}`,
+      'the winning bid of a listing': `UPDATE listings SET highest_vendor = client_id WHERE id = ${one('live')}`,
+      'a listing counts its bids': `UPDATE listings SET bid_count = bid_count + 1 WHERE id = ${one('live')}`,
+      'a sold listing has one order': `UPDATE listings SET status = 'sold' WHERE status = 'live'`,
+      'an order is of a sold listing': `UPDATE orders SET final_price = final_price - 1`,
+      'a phone is sold at its': `UPDATE orders SET created_at = '2020-01-01'`,
+      'an agent\'s commission': `UPDATE orders SET agent_commission = agent_commission + 1`,
+      'an order\'s state': `INSERT INTO order_history (order_id, status) SELECT id, 'pending_pickup' FROM orders`,
+      'the sums of orders': `UPDATE order_sums SET fees = fees + 1 WHERE part = 0`,
+      'nobody is told twice': `INSERT INTO notifications (user_id, type, priority, title, message, data) SELECT user_id, type, priority, title, message, data FROM notifications WHERE type = 'outbid'`,
+      'nobody is told of a bid': `UPDATE notifications SET type = 'auction_won' WHERE type = 'auction_lost'`,
+      'a notification has one message': `INSERT INTO whatsapp_queue (user_id, notification_id, template) SELECT user_id, notification_id, 'order_status' FROM whatsapp_queue WHERE notification_id IS NOT NULL`,
+      'a bid, an end and a notification': `INSERT INTO events (name, listing_id, ref) SELECT name, listing_id, ref FROM events WHERE name = 'new_bid'`,
+      'a bid is kept under one': `UPDATE idempotency_keys SET outcome = jsonb_set(outcome, '{amount}', '1')`,
+      'pending and live listings': 'DELETE FROM listing_imeis',
+      'the key of each sealed phone': `UPDATE users SET phone_sealed = decode('00000009', 'hex')`,
+      'the database says': 'DELETE FROM schema_migrations',
+    };
+    for (const table of ['bids', 'listings', 'orders']) psql(url, '-c', `ALTER TABLE ${table} DISABLE TRIGGER USER`);
+    const rulesOf = fs.readFileSync(path.join(TOP, 'sql/check.sql'), 'utf8');
+    for (const [rule, lie] of Object.entries(lies)) {
+      const broken = psql(url, '-c', `BEGIN; ${lie}`, '-c', rulesOf, '-c', 'ROLLBACK').split('\n').map((l) => l.split('|')).filter(([, n]) => n !== '0');
+      assert.ok(broken.some(([text, , which]) => text.startsWith(rule) && which), `${rule} after ${lie}: ${broken.join('; ')}`);
+    }
+    assert.equal(rules.filter((r) => !Object.keys(lies).some((l) => r.startsWith(`ok    ${l}`))).join('\n'), '', 'each rule is broken once here');
+
+    psql(url, '-c', lies['an order is of a sold listing']);
+    const broken = await run(['check', '--quiet'], env);
+    assert.equal(broken.code, 1);
+    assert.match(broken.out, /^FAIL {2}an order is of a sold listing.*: broken by 2 \([0-9a-f-]{36}, [0-9a-f-]{36}\)$/m);
+    assert.doesNotMatch(broken.out, /^ok/m);
+  } finally { psql(home, '-c', `DROP DATABASE ${name} WITH (FORCE)`); }
 });
