@@ -3,66 +3,16 @@
 #include "codec.h"
 #include "must.h"
 
-#include <arpa/inet.h>
 #include <assert.h>
-#include <errno.h>
 #include <fcntl.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
-#define FORGET_MS      60000   /* an address' bucket is full again by then */
-#define POLL_BODY_MAX  1000000 /* of one answer; the rest waits for the next poll */
-#define ACCEPT_AT_ONCE 64
+#define POLL_BODY_MAX 1000000 /* of one answer; the rest waits for the next poll */
 
-/* -- addresses ---------------------------------------------------------------------------------- */
-
-/* IPv4 as an IPv4-mapped address, IPv6 as its /64, which is what one customer has. */
-static void
-address_key(unsigned char key[16], const char *text)
-{
-    memset(key, 0, 16);
-    if (inet_pton(AF_INET, text, key + 12) == 1) {
-        key[10] = key[11] = 0xff;
-        return;
-    }
-    if (inet_pton(AF_INET6, text, key) == 1)
-        memset(key + 8, 0, 8);
-}
-
-static struct address *
-address_of(struct engineio *server, const char *text)
-{
-    unsigned char key[16];
-
-    address_key(key, text);
-    struct table_node *found = table_find(&server->addresses, key, sizeof(key));
-    if (found)
-        return TABLE_OWNER(found, struct address, by_key);
-
-    struct address *a = must_alloc(sizeof(*a));
-    memcpy(a->key, key, sizeof(key));
-    a->tokens = server->settings.opens_per_address_minute;
-    a->filled_us = lapse_now_us();
-    table_add(&server->addresses, &a->by_key, a->key, sizeof(a->key));
-    lapse_add(&server->forgetting, &a->forgetting, a->filled_us);
-    return a;
-}
-
-static void
-forget_address(struct lapse_queue *q, struct lapse_node *node)
-{
-    struct engineio *server = q->owner;
-    struct address  *a = TABLE_OWNER(node, struct address, forgetting);
-
-    table_remove(&server->addresses, &a->by_key);
-    free(a);
-}
+/* -- sessions begin and end --------------------------------------------------------------------- */
 
 bool
 session_room_left(const struct engineio *server)
@@ -71,31 +21,6 @@ session_room_left(const struct engineio *server)
 
     return !server->stopping && (!max || server->n_open < max);
 }
-
-bool
-session_admit(struct engineio *server, const char *text)
-{
-    const struct engineio_settings *set = &server->settings;
-    struct address                 *a = address_of(server, text);
-    int64_t                         now_us = lapse_now_us();
-
-    if (set->sessions_per_address && a->sessions >= set->sessions_per_address)
-        return false;
-    if (!set->opens_per_address_minute)
-        return true;
-    a->tokens += (double)(now_us - a->filled_us) * set->opens_per_address_minute / 60e6;
-    if (a->tokens > set->opens_per_address_minute)
-        a->tokens = set->opens_per_address_minute;
-    a->filled_us = now_us;
-    if (!a->sessions)
-        lapse_add(&server->forgetting, &a->forgetting, now_us);
-    if (a->tokens < 1)
-        return false;
-    a->tokens -= 1;
-    return true;
-}
-
-/* -- sessions begin and end --------------------------------------------------------------------- */
 
 const struct engineio_endpoint *
 session_endpoint(struct engineio *server, const char *path, size_t len)
@@ -126,8 +51,7 @@ session_open(struct engineio *server, const struct engineio_endpoint *endpoint, 
     s->close_code = LWS_CLOSE_STATUS_NORMAL;
     table_add(&server->sessions, &s->by_sid, s->sid, strlen(s->sid));
     s->address = address_of(server, address);
-    s->address->sessions++;
-    lapse_remove(&s->address->forgetting);
+    address_take(s->address);
     server->n_open++;
     lapse_add(&server->pings, &s->heartbeat, lapse_now_us());
     return s;
@@ -206,8 +130,7 @@ reap(struct engineio_session *s)
     if (s->endpoint->handlers->close)
         s->endpoint->handlers->close(s, s->endpoint->app, s->reason);
     server->n_open--;
-    if (--s->address->sessions == 0)
-        lapse_add(&server->forgetting, &s->address->forgetting, lapse_now_us());
+    address_give_back(server, s->address);
     s->address = NULL;
 
     if ((conn = let_go(&s->probe)))
@@ -690,7 +613,7 @@ engineio_new(struct ev_loop *loop, const struct engineio_settings *settings,
     lapse_begin(&server->upgrades, loop, settings->upgrade_timeout_ms, upgrade_takes_too_long, server);
     lapse_begin(&server->lingering, loop, LINGER_MS, linger_is_over, server);
     lapse_begin(&server->closing, loop, LINGER_MS, close_the_hard_way, server);
-    lapse_begin(&server->forgetting, loop, FORGET_MS, forget_address, server);
+    address_begin(server);
     ev_prepare_init(&server->reaper, turn_is_over);
     server->reaper.data = server;
     ev_prepare_start(loop, &server->reaper);
@@ -699,16 +622,6 @@ engineio_new(struct ev_loop *loop, const struct engineio_settings *settings,
         return NULL;
     }
     return server;
-}
-
-static void
-stop_listening(struct engineio *server)
-{
-    for (; server->n_listeners; server->n_listeners--) {
-        ev_io *io = &server->listeners[server->n_listeners - 1].io;
-        ev_io_stop(server->loop, io);
-        close(io->fd);
-    }
 }
 
 static void
@@ -722,142 +635,29 @@ drop_session(struct table_node *node, void *arg)
         free_session(s);
 }
 
-static void
-drop_address(struct table_node *node, void *arg)
-{
-    struct address *a = TABLE_OWNER(node, struct address, by_key);
-
-    lapse_remove(&a->forgetting);
-    table_remove(arg, node);
-    free(a);
-}
-
 void
 engineio_free(struct engineio *server)
 {
     if (!server)
         return;
-    stop_listening(server);
+    listener_stop(server);
     server->stopping = false; /* nobody is told of the end any more */
     table_each(&server->sessions, drop_session, NULL);
     session_settle(server);
     transport_end(server);
-    table_each(&server->addresses, drop_address, &server->addresses);
+    address_end(server);
     lapse_end(&server->pings);
     lapse_end(&server->pongs);
     lapse_end(&server->upgrades);
     lapse_end(&server->lingering);
     lapse_end(&server->closing);
-    lapse_end(&server->forgetting);
     ev_prepare_stop(server->loop, &server->reaper);
     ev_timer_stop(server->loop, &server->grace);
     frame_unref(server->ping);
     table_end(&server->sessions);
-    table_end(&server->addresses);
     if (server->spare_fd >= 0)
         close(server->spare_fd);
     free(server);
-}
-
-static void
-accept_some(struct ev_loop *loop, ev_io *io, int revents)
-{
-    struct listener *listener = io->data;
-    struct engineio *server = listener->server;
-
-    (void)loop;
-    (void)revents;
-    for (int i = 0; i < ACCEPT_AT_ONCE; i++) {
-        int fd = accept4(io->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd < 0 && (errno == EMFILE || errno == ENFILE) && server->spare_fd >= 0) {
-            /* At the limit of descriptors the listener would stay readable for ever: take the
-             * connection with the spare one and let it go. */
-            close(server->spare_fd);
-            fd = accept4(io->fd, NULL, NULL, SOCK_CLOEXEC);
-            if (fd >= 0)
-                close(fd);
-            server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-            continue;
-        }
-        if (fd < 0)
-            return;
-        if (listener->tcp) {
-            int on = 1;
-            setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-        }
-        transport_accept(server, fd);
-    }
-}
-
-static int
-listen_at(struct engineio *server, int fd, const struct sockaddr *at, socklen_t len, bool tcp)
-{
-    int on = 1;
-
-    if (server->n_listeners == MAX_LISTENERS) {
-        errno = ENOBUFS;
-        return -1;
-    }
-    if (tcp)
-        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-    if (bind(fd, at, len) < 0 || listen(fd, SOMAXCONN) < 0)
-        return -1;
-    struct listener *listener = &server->listeners[server->n_listeners++];
-    listener->server = server;
-    listener->tcp = tcp;
-    ev_io_init(&listener->io, accept_some, fd, EV_READ);
-    /* What comes on connections that are there was sent before what comes on a new one. */
-    ev_set_priority(&listener->io, EV_MINPRI);
-    listener->io.data = listener;
-    ev_io_start(server->loop, &listener->io);
-    return 0;
-}
-
-static int
-close_keeping_errno(int fd)
-{
-    int why = errno;
-
-    close(fd);
-    errno = why;
-    return -1;
-}
-
-int
-engineio_listen_tcp(struct engineio *server, const char *address, unsigned port)
-{
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-
-    if (inet_pton(AF_INET, address, &at.sin_addr) != 1) {
-        errno = EINVAL;
-        return -1;
-    }
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return -1;
-    if (listen_at(server, fd, (const struct sockaddr *)&at, sizeof(at), true) < 0)
-        return close_keeping_errno(fd);
-    return 0;
-}
-
-int
-engineio_listen_unix(struct engineio *server, const char *path, unsigned mode)
-{
-    struct sockaddr_un at = {.sun_family = AF_UNIX};
-
-    if (strlen(path) >= sizeof(at.sun_path)) {
-        errno = ENAMETOOLONG;
-        return -1;
-    }
-    memcpy(at.sun_path, path, strlen(path));
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return -1;
-    unlink(path); /* of a process that died without doing so */
-    mode_t old = umask((mode_t)~mode & 0777);
-    int    bound = listen_at(server, fd, (const struct sockaddr *)&at, sizeof(at), false);
-    umask(old);
-    return bound < 0 ? close_keeping_errno(fd) : 0;
 }
 
 void
@@ -900,7 +700,7 @@ engineio_shutdown(struct engineio *server, unsigned grace_ms, void (*done)(void 
     server->stopping = true;
     server->done = done;
     server->done_arg = arg;
-    stop_listening(server);
+    listener_stop(server);
     ev_timer_init(&server->grace, grace_is_over, grace_ms / 1e3, 0.);
     server->grace.data = server;
     ev_timer_start(server->loop, &server->grace);

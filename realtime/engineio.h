@@ -91,7 +91,7 @@ struct engineio *engineio_new(struct ev_loop *loop, const struct engineio_settin
 /* Drops all connections without a word and frees everything.  NULL does nothing. */
 void engineio_free(struct engineio *server);
 
-/* Listens at an IPv4 address and port, or at a unix socket that is made anew with that mode.  May be
+/* Listens at an address (IPv4 or IPv6, in numbers) and port, or at a unix socket that is made anew with that mode.  May be
  * called several times.  0, or -1 with errno. */
 int engineio_listen_tcp(struct engineio *server, const char *address, unsigned port);
 int engineio_listen_unix(struct engineio *server, const char *path, unsigned mode);

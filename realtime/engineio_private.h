@@ -1,4 +1,4 @@
-/* engineio_private -- what engineio.c (sessions) and transport.c (libwebsockets) share.
+/* engineio_private -- what engineio.c (sessions), transport.c (libwebsockets), listener.c and address.c share.
  *
  * Three lifetimes: the server; a session, which outlives the HTTP requests that serve it; and a
  * connection, which libwebsockets zeroes for each HTTP request and again when it becomes a WebSocket.
@@ -18,17 +18,6 @@
 #define MAX_ENDPOINTS 4
 #define MAX_SID_LEN   48
 #define LINGER_MS     5000 /* for a client to take note that its session has ended */
-
-/* Who has how many sessions, and how many handshakes are left to it (a bucket that fills in a
- * minute).  Kept for that minute after the last session went. */
-struct address {
-    struct table_node by_key;
-    struct lapse_node forgetting;
-    unsigned char     key[16];
-    unsigned          sessions;
-    double            tokens;
-    int64_t           filled_us;
-};
 
 struct listener {
     ev_io            io;
@@ -140,9 +129,6 @@ const struct engineio_endpoint *session_endpoint(struct engineio *server, const 
 /* Whether there may be one more session of anybody. */
 bool session_room_left(const struct engineio *server);
 
-/* Whether that address may open one more session now; counts the handshake. */
-bool session_admit(struct engineio *server, const char *address);
-
 /* A new session, open, with its handshake packet not yet sent; ws is NULL for polling. */
 struct engineio_session *session_open(struct engineio *server, const struct engineio_endpoint *endpoint,
                                       const char *address, struct conn *ws);
@@ -184,6 +170,23 @@ void session_settle(struct engineio *server);
 
 /* A connection has ended: a shutdown may be complete. */
 void session_check_done(struct engineio *server);
+
+/* -- address.c ----------------------------------------------------------------------------------- */
+
+void address_begin(struct engineio *server);
+void address_end(struct engineio *server);
+
+/* Whether that address may open one more session now; counts the handshake. */
+bool address_admit(struct engineio *server, const char *text);
+
+/* What is known of an address; it stays as long as a session has taken it. */
+struct address *address_of(struct engineio *server, const char *text);
+void            address_take(struct address *a);
+void            address_give_back(struct engineio *server, struct address *a);
+
+/* -- listener.c (engineio_listen_… are in engineio.h) -------------------------------------------- */
+
+void listener_stop(struct engineio *server);
 
 /* -- transport.c, for engineio.c ---------------------------------------------------------------- */
 

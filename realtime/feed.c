@@ -227,6 +227,11 @@ read_news(struct feed *feed)
             ids[kind].text[ids[kind].len] = '\0';
             good = payload_of_events(feed->db, feed->arena, (enum payload_kind)kind, ids[kind].text, &list,
                                      &n) == 0;
+            if (!good && !db_is_transient(db_sqlstate(feed->db))) {
+                /* Trying again would fail again, and hold up all that comes after. */
+                log_error("events are left out", log_i("kind", kind));
+                good = true;
+            }
         }
         free(ids[kind].text);
     }

@@ -12,7 +12,7 @@ realtime_librealtime_a_SOURCES += realtime/codec.c realtime/codec.h
 realtime_librealtime_a_SOURCES += realtime/frame.c realtime/frame.h
 realtime_librealtime_a_SOURCES += realtime/enginepacket.c realtime/enginepacket.h
 realtime_librealtime_a_SOURCES += realtime/engineio.c realtime/engineio.h realtime/engineio_private.h
-realtime_librealtime_a_SOURCES += realtime/transport.c
+realtime_librealtime_a_SOURCES += realtime/transport.c realtime/listener.c realtime/address.c
 realtime_librealtime_a_SOURCES += realtime/socketpacket.c realtime/socketpacket.h
 realtime_librealtime_a_SOURCES += realtime/socketio.c realtime/socketio.h
 

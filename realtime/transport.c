@@ -332,7 +332,7 @@ open_polling(struct engineio *server, struct lws *wsi, const struct engineio_end
     char address[46], packet[256];
 
     client_address(server, wsi, address);
-    if (!session_admit(server, address))
+    if (!address_admit(server, address))
         return refuse(server, wsi, TOO_MANY);
     struct engineio_session *s = session_open(server, endpoint, address, NULL);
     size_t                   len = session_handshake(s, packet, sizeof(packet));
@@ -539,7 +539,7 @@ confirm_upgrade(struct engineio *server, struct lws *wsi, const char *protocol)
         why = FULL;
     else {
         client_address(server, wsi, address);
-        if (session_admit(server, address))
+        if (address_admit(server, address))
             return 0;
         why = TOO_MANY;
     }

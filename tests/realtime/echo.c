@@ -260,6 +260,8 @@ main(int argc, char **argv)
         perror("echo: cannot listen");
         return 1;
     }
+    if (!strchr(argc > 1 ? argv[1] : "", '/'))
+        engineio_listen_tcp(server, "::1", port); /* "localhost" may mean this one; or there is none */
     ev_signal_init(&sigterm, on_sigterm, SIGTERM);
     ev_signal_start(loop, &sigterm);
     printf("listening\n");
