@@ -21,11 +21,15 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sysexits.h>
 #include <unistd.h>
+
+/* How long, once told to stop, requests over kept connections are still answered. */
+#define DRAIN_MS 1000
 
 struct conn {
     FCGX_Request fcgi;
@@ -37,6 +41,9 @@ static struct {
     size_t n_routes;
     int listen_fd, epoll_fd, stop_fd;
     volatile sig_atomic_t stopping;
+    int n_threads;
+    atomic_int draining;            /* threads that know that we are to stop */
+    atomic_int n_conns;
 } app = { .listen_fd = 0 };
 
 /* ---- routing ---- */
@@ -355,6 +362,7 @@ accept_all(void)
         setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
         c->fcgi.ipcFd = fd;
         c->fcgi.keepConnection = 1;
+        app.n_conns++;
         watch(c, EPOLL_CTL_ADD);
     }
 }
@@ -364,6 +372,7 @@ conn_close(struct conn *c)
 {
     FCGX_Free(&c->fcgi, 1);
     free(c);
+    app.n_conns--;
 }
 
 static void
@@ -377,10 +386,36 @@ conn_ready(struct conn *c, struct arena *arena)
     metrics_own_add(METRICS_REQUESTS, 1);
     serve(c, arena);
     metrics_own_add(METRICS_REQUESTS, -1);
-    if (c->fcgi.ipcFd < 0)   /* the web server did not ask to keep it */
+    if (c->fcgi.ipcFd < 0) {   /* the web server did not ask to keep it */
         free(c);
-    else
+        app.n_conns--;
+    } else if (app.stopping) {
+        conn_close(c);         /* the next request is for our successor */
+    } else
         watch(c, EPOLL_CTL_MOD);
+}
+
+/* The web server may have sent a request over a kept connection just before it could hear that we leave, and
+ * one that changes something it will not send twice.  So what comes is still answered, each connection is
+ * closed after its answer, and those that are silent for a while are closed at the end.  New ones wait in the
+ * socket's queue for our successor. */
+static void
+drain_connections(struct arena *arena)
+{
+    epoll_ctl(app.epoll_fd, EPOLL_CTL_DEL, app.listen_fd, NULL);
+    uint64_t end = now_ns() + DRAIN_MS * UINT64_C(1000000);
+    /* Until every thread has seen it, the stop event stays. */
+    if (++app.draining == app.n_threads)
+        epoll_ctl(app.epoll_fd, EPOLL_CTL_DEL, app.stop_fd, NULL);
+    while (app.n_conns > 0 && now_ns() < end) {
+        struct epoll_event ev;
+        if (epoll_wait(app.epoll_fd, &ev, 1, 50) != 1)
+            continue;
+        if (ev.data.ptr == &app.stop_fd)
+            usleep(2000);
+        else if (ev.data.ptr != &app.listen_fd)
+            conn_ready(ev.data.ptr, arena);
+    }
 }
 
 static void *
@@ -402,6 +437,7 @@ thread_main(void *unused)
         else
             conn_ready(ev.data.ptr, arena);
     }
+    drain_connections(arena);
     arena_free(arena);
     return NULL;
 }
@@ -478,7 +514,7 @@ app_run(const char *program, struct route *routes, size_t n, void (*init)(void))
         return EX_USAGE;
     }
 
-    int threads = config()->threads;
+    int threads = app.n_threads = config()->threads;
     pthread_t *thread = calloc((size_t)threads, sizeof *thread);
     pthread_attr_t attr;
     if (thread == NULL || pthread_attr_init(&attr) != 0 || pthread_attr_setstacksize(&attr, 512 * 1024) != 0)
