@@ -5,7 +5,7 @@ const assert = require('node:assert/strict');
 const fs = require('node:fs');
 const path = require('node:path');
 const { spawn, execFileSync } = require('node:child_process');
-const { own, until, signIn, several, makeListing, approve, mustBid, bid, ended } = require('../api/lib');
+const { own, until, signIn, several, makeListing, approve, mustBid, bid, ended, TOP } = require('../api/lib');
 
 const w = own({ RATE_LIMITS: 'off' });
 let client, admin, vendors, sold, open;
@@ -216,7 +216,9 @@ test('restored beside the living service: another database, another folder', { t
   w.sql('DROP DATABASE selliko_other');
 });
 
-test('all is destroyed, and restored it is as it was', { timeout: 300000 }, async () => {
+test('all is destroyed, the walk-through\'s phones too, and restored it is as it was', { timeout: 300000 }, async () => {
+  const told = spawn(path.join(TOP, 'tests/walkthrough'), { env: w.env, stdio: 'ignore' });
+  assert.equal(await new Promise((r) => { told.on('exit', r); }), 0, 'a phone is sold, as the README tells');
   const was = await everything();
   silent(await run('selliko-backup'));
   const safe = fs.mkdtempSync('/tmp/selliko-test-backup-');
