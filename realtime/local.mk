@@ -19,7 +19,9 @@ realtime_librealtime_a_SOURCES += realtime/socketio.c realtime/socketio.h
 # What of it is Selliko's.
 gateway_PROGRAMS += realtime/selliko-gateway
 realtime_selliko_gateway_SOURCES  =
-realtime_selliko_gateway_SOURCES += realtime/gateway.c
+realtime_selliko_gateway_SOURCES += realtime/gateway.c realtime/gateway_private.h
+realtime_selliko_gateway_SOURCES += realtime/people.c
+realtime_selliko_gateway_SOURCES += realtime/rooms.c
 realtime_selliko_gateway_SOURCES += realtime/asks.c realtime/asks.h
 realtime_selliko_gateway_SOURCES += realtime/feed.c realtime/feed.h
 realtime_selliko_gateway_SOURCES += realtime/payload.c realtime/payload.h
