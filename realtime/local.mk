@@ -14,7 +14,8 @@ realtime_librealtime_a_SOURCES += realtime/enginepacket.c realtime/enginepacket.
 realtime_librealtime_a_SOURCES += realtime/engineio.c realtime/engineio.h realtime/engineio_private.h
 realtime_librealtime_a_SOURCES += realtime/transport.c realtime/listener.c realtime/address.c
 realtime_librealtime_a_SOURCES += realtime/socketpacket.c realtime/socketpacket.h
-realtime_librealtime_a_SOURCES += realtime/socketio.c realtime/socketio.h
+realtime_librealtime_a_SOURCES += realtime/socketio.c realtime/socketio.h realtime/socketio_private.h
+realtime_librealtime_a_SOURCES += realtime/socketroom.c
 
 # What of it is Selliko's.
 gateway_PROGRAMS += realtime/selliko-gateway

@@ -12,6 +12,7 @@
 #include "../../realtime/must.c"
 #include "../../realtime/socketio.c"
 #include "../../realtime/socketpacket.c"
+#include "../../realtime/socketroom.c"
 #include "../../realtime/table.c"
 
 #define TEXT(s) s, sizeof(s) - 1
