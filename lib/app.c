@@ -254,7 +254,7 @@ send_answer(struct req *r)
         says_cache |= strcmp(in->header[i].name, "Cache-Control") == 0;
     }
     bool cached = in->route != NULL && (in->route->flags & CACHEABLE) != 0 && in->answer.status == 200 && !in->has_token;
-    const char *cache = says_cache ? "\r\n" : cached ? "Cache-Control: public, max-age=1, stale-while-revalidate=1\r\n\r\n"
+    const char *cache = says_cache ? "\r\n" : cached ? "Cache-Control: public, max-age=1\r\n\r\n"
                                                     : "Cache-Control: no-store\r\n\r\n";
     FCGX_PutStr(cache, (int)strlen(cache), out);
     FCGX_PutStr(in->answer.body, (int)in->answer.len, out);
