@@ -2,7 +2,7 @@
 const { test, before } = require('node:test');
 const assert = require('node:assert/strict');
 const crypto = require('node:crypto');
-const { shared, until, signIn, liveListing, makeListing, mustBid, quickListing } = require('./lib');
+const { shared, until, sleep, signIn, liveListing, makeListing, mustBid, quickListing } = require('./lib');
 
 const w = shared();
 const wrong = (r) => (r.body.details ?? []).map((d) => d.field).sort();
@@ -111,4 +111,15 @@ test('what anybody sees holds no name and no id of a bidder', async () => {
   const text = (await w.get(`/marketplace?brand=${brand}`)).text;
   for (const who of [a, b]) assert.ok(!text.includes(who.id));
   assert.ok(!text.includes('MG Road'));
+});
+
+test('what everybody sees is two seconds old at most, also by one look after a pause', async () => {
+  const own = `Oq${crypto.randomBytes(4).toString('hex')}`;
+  const [l] = quickListing(w, client.id, { brand: own });
+  const page = `/marketplace?brand=${own}`;
+  await sleep(1010 - (Date.now() % 1000));   // as a second begins: what is kept by whole seconds is kept longest now
+  assert.equal((await w.get(page)).body.listings[0].currentBid, null);
+  await mustBid(w, b, l, 20000);
+  await sleep(2200);
+  assert.equal((await w.get(page)).body.listings[0].currentBid, 20000);
 });
