@@ -625,6 +625,7 @@ static int
 ws_writable(struct conn *conn)
 {
     if (conn->role == CONN_CLOSING) {
+        conn->role = CONN_NONE; /* once: a second time would not wait for the client's close frame */
         lws_close_reason(conn->wsi, (enum lws_close_status)conn->status, NULL, 0);
         return -1;
     }
@@ -664,7 +665,7 @@ callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in
         /* The session is over; the connection may wait for the client's close frame for a while. */
         if (conn && conn->server) {
             detach(conn);
-            conn->role = CONN_CLOSING;
+            conn->role = CONN_NONE;
         }
         return 0;
     case LWS_CALLBACK_HTTP_DROP_PROTOCOL:
