@@ -18,7 +18,19 @@ UNITS += contrib/systemd/selliko-verify-backup.service contrib/systemd/selliko-v
 FILLED = $(UNITS) contrib/sysusers.conf contrib/tmpfiles.conf contrib/logrotate.conf \
          ctl/selliko-service ctl/selliko-nginx
 EXTRA_DIST += $(FILLED:=.in)
+dist_pkgdata_DATA = contrib/tls.conf
 CLEANFILES += $(FILLED) contrib/cron.d contrib/selliko.conf
+
+# ---- manual pages of what has no fragment of its own ----
+dist_man_MANS += doc/selliko-programs.8 $(patsubst cgi-bin/%,doc/selliko-%.8,$(cgi_PROGRAMS)) \
+    doc/selliko-gateway.8 doc/selliko-photo.8 doc/selliko-keep.8 doc/selliko-supervise.8 doc/selliko-service.8 \
+    doc/selliko-nginx.8 doc/selliko-close-auctions.8 doc/selliko-remind.8 doc/selliko-purge.8
+man_MANS = doc/selliko.conf.5
+EXTRA_DIST += doc/selliko.conf.5.awk
+CLEANFILES += doc/selliko.conf.5
+doc/selliko.conf.5: ctl/sellikoctl$(EXEEXT) doc/selliko.conf.5.awk
+	@$(MKDIR_P) doc && ctl/sellikoctl sample-conf | \
+	    LC_ALL=C awk -v file='$(sysconfdir)/selliko/selliko.conf' -f $(srcdir)/doc/selliko.conf.5.awk >$@.new && mv $@.new $@
 
 unit_DATA              = $(UNITS)
 nodist_pkglibexec_SCRIPTS = ctl/selliko-service
