@@ -518,6 +518,9 @@ derive(struct load *l, struct config *c)
                 *slash = '\0';
         }
         c->photo_worker = arena_printf(l->a, "%s/libexec/selliko-photo", exe);
+        /* sellikoctl, which is in the path, has no such neighbour. */
+        if (access(c->photo_worker, X_OK) != 0 && access(SELLIKO_WORKERDIR "/selliko-photo", X_OK) == 0)
+            c->photo_worker = SELLIKO_WORKERDIR "/selliko-photo";
     }
 }
 
