@@ -127,6 +127,23 @@ SELECT isnt(test.answer('a'), '40P01', 'a: the second is a duplicate, not a dead
 SELECT isnt(test.answer('b'), '40P01', 'b: the second is a duplicate, not a deadlock');
 SELECT is((SELECT count(*)::int FROM listing_imeis WHERE imei_hash LIKE 'left%'), 400, 'each pair is claimed once');
 
+-- ---- two administrators ----
+SELECT test.user('ADMIN') AS admin \gset
+SELECT test.listing(:'client', 2500000, '1 hour', 'pending') AS l \gset
+SELECT dblink_exec('a', 'BEGIN') \g /dev/null
+SELECT is((SELECT x FROM dblink('a', format('SELECT (decide_listing(%L, %L, true, NULL, 24, '''', '''')).code', :'admin', :'l')) r(x text)), 'ok', 'one approves');
+SELECT ok(test.waits('b', format('SELECT (decide_listing(%L, %L, false, ''x'', 24, '''', '''')).code', :'admin', :'l')), 'the other waits');
+SELECT dblink_exec('a', 'COMMIT') \g /dev/null
+SELECT is(test.answer('b'), 'invalid_state', 'and hears that it is decided');
+
+-- ---- one key for two forms at once ----
+SELECT dblink_exec('a', 'BEGIN') \g /dev/null
+SELECT * FROM dblink('a', format('SELECT count(*) FROM claim_idempotency_key(%L, ''POST /listings'', ''form'', ''body'')', :'client')) r(x int) \g /dev/null
+SELECT ok(test.waits('b', format('SELECT status::text FROM claim_idempotency_key(%L, ''POST /listings'', ''form'', ''body'')', :'client')), 'who comes while the first is under way waits');
+SELECT * FROM dblink('a', format('SELECT keep_idempotency_key(%L, ''POST /listings'', ''form'', ''body'', 201, ''\x01'')::text', :'client')) r(x text) \g /dev/null
+SELECT dblink_exec('a', 'COMMIT') \g /dev/null
+SELECT is(test.answer('b'), '201', 'and gets its answer');
+
 -- ---- a limit hit by two at once ----
 CREATE PROCEDURE test.hitting() LANGUAGE plpgsql AS $$
 BEGIN
