@@ -10,7 +10,6 @@
  * because both hold the order's row (014_order_functions.sql).  Days are those of Kerala. */
 #include "app.h"
 
-#include "config.h"
 #include "fileurl.h"
 #include "shape.h"
 #include "store.h"
@@ -153,7 +152,12 @@ proof_of(struct req *r, const char *url)
     if (path[len] == '\0' || fileurl_verify(plain, path + len + 1, req_now(r)) == FILEURL_BAD)
         return NULL;
     const char *order_id = plain + sizeof folder - 1, *slash = strchr(order_id, '/');
-    if (slash == NULL || !store_exists(store, plain + strlen("/files/")))
+    bool there;
+    if (slash == NULL)
+        return NULL;
+    if (store_look(store, plain + strlen("/files/"), &there) == STORE_FAILED)
+        give_up(r, ERR_UNAVAILABLE);
+    if (!there)
         return NULL;
     struct proof *p = arena_alloc(r->arena, sizeof *p);
     *p = (struct proof){ .order_id = arena_memdup0(r->arena, order_id, (size_t)(slash - order_id)), .name = slash + 1 };
@@ -229,12 +233,8 @@ complete_task(struct req *r)
 static void
 begin(void)
 {
-    static char root[4096];
-    snprintf(root, sizeof root, "%s/uploads", config()->state_dir);
-    if (store_open(root, &store) != STORE_OK) {
-        perror(root);
+    if (store_open_configured(&store) != STORE_OK)
         exit(1);
-    }
 }
 
 APP_INIT("agent", ROUTES, begin)

@@ -1,7 +1,8 @@
 /* files -- who may fetch a stored file, and the agent's photos of a verification.
  *
  * nginx serves the bytes; before it does it asks here (auth_request) whether the URL's signature is right,
- * and keeps the answer as long as the URL lives.
+ * and keeps the answer as long as the URL lives.  Where files are in a bucket the answer also says where nginx
+ * gets this one: a path that is signed for the bucket, for a while.
  *
  * A verification photo is stored before the task that it proves is completed, under a name of its own;
  * nothing in the database knows of it until an agent names its URL there (agent.c). */
@@ -13,6 +14,7 @@
 #include "form.h"
 #include "image.h"
 #include "metrics.h"
+#include "s3.h"
 #include "shape.h"
 #include "store.h"
 
@@ -23,7 +25,14 @@
     X(POST, "/files/verification", upload_proof, AGENT, STREAMS)
 ROUTES(ROUTE_PROTOTYPE)
 
-enum { PHOTOS_AT_ONCE = 2, WORKER_TIMEOUT_MS = 60000 };
+enum {
+    PHOTOS_AT_ONCE = 2,
+    WORKER_TIMEOUT_MS = 60000,
+    /* A path of the bucket outlives the verdict that carries it.  Both are short, so that new credentials
+     * are in use soon. */
+    VERDICT_S = 900,
+    BUCKET_PATH_S = 1800,
+};
 
 static struct store *store;
 static sem_t room;   /* photos that are being worked on: verdicts must not wait for them */
@@ -37,6 +46,11 @@ verify_url(struct req *r)
     switch (fileurl_verify(path != NULL ? path : "", r->query, req_now(r))) {
     case FILEURL_OK: {
         int64_t left = query_int(r, "exp", 0, INT64_MAX) - req_now(r);
+        char bucket_path[S3_PATH_SIZE];
+        if (store_presign(store, path + strlen("/files/"), req_now(r), BUCKET_PATH_S, bucket_path, sizeof bucket_path)) {
+            header(r, "X-Bucket-Path", arena_printf(r->arena, "%s", bucket_path));
+            left = left < VERDICT_S ? left : VERDICT_S;
+        }
         header(r, "Cache-Control", arena_printf(r->arena, "max-age=%lld", (long long)(left > 1 ? left : 1)));
         return plain(r, 204, "text/plain", "", 0);
     }
@@ -103,12 +117,8 @@ upload_proof(struct req *r)
 static void
 begin(void)
 {
-    static char root[4096];
-    snprintf(root, sizeof root, "%s/uploads", config()->state_dir);
-    if (store_open(root, &store) != STORE_OK || sem_init(&room, 0, PHOTOS_AT_ONCE) != 0) {
-        perror(root);
+    if (store_open_configured(&store) != STORE_OK || sem_init(&room, 0, PHOTOS_AT_ONCE) != 0)
         exit(1);
-    }
     image_setup((unsigned)config()->photo_jobs);
 }
 

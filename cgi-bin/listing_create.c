@@ -2,7 +2,7 @@
  *
  * All or nothing, in this order: the form is read into a stage (files nobody sees), judged, its photos
  * are worked on by image workers, still in the stage; then the row is inserted, the folder is published
- * by a rename, and the transaction commits.  Whatever fails before the commit takes everything
+ * by a rename (or to the bucket), and the transaction commits.  Whatever fails before the commit takes everything
  * with it; a crash between rename and commit leaves a folder without a row, which selliko-purge finds.
  *
  * Photos cost seconds of CPU, so only a few forms are worked on at once (the rest of the program answers
@@ -33,12 +33,8 @@ static sem_t room;   /* forms that are being worked on */
 void
 listing_create_init(void)
 {
-    static char root[4096];
-    snprintf(root, sizeof root, "%s/uploads", config()->state_dir);
-    if (store_open(root, &store) != STORE_OK || sem_init(&room, 0, FORMS_AT_ONCE) != 0) {
-        perror(root);
+    if (store_open_configured(&store) != STORE_OK || sem_init(&room, 0, FORMS_AT_ONCE) != 0)
         exit(1);
-    }
     image_setup((unsigned)config()->photo_jobs);
 }
 

@@ -15,12 +15,10 @@
  * wrong one (a restored backup, another DATABASE_URL), and nothing is removed. */
 #include "cron.h"
 
-#include "config.h"
 #include "log.h"
 #include "store.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
@@ -149,6 +147,8 @@ purge_group(struct db *db, struct arena *a, const char *group, struct sql *lost)
     }
     for (size_t i = 0; good && i < f.n; i++) {
         const char *key = arena_printf(a, "%s/%s", group, f.id[i]);
+        if (!store_is_old(store, key, FOLDER_AGE_S))
+            continue;   /* its row may be about to be committed */
         if (store_delete(store, key) == STORE_OK)
             gone++;
         else
@@ -218,14 +218,7 @@ purge(struct db *db, struct arena *a, int64_t *next_ms)
 static int
 begin(void)
 {
-    char root[PATH_MAX];
-
-    snprintf(root, sizeof root, "%s/uploads", config()->state_dir);
-    if (store_open(root, &store) != STORE_OK) {
-        fprintf(stderr, "selliko-purge: %s: %s\n", root, strerror(errno));
-        return EX_CANTCREAT;
-    }
-    return EX_OK;
+    return store_open_configured(&store) == STORE_OK ? EX_OK : EX_CANTCREAT;
 }
 
 static void

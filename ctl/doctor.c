@@ -7,6 +7,9 @@
  * Every check stands alone and goes as far as it can: without a database the others still say theirs. */
 #include "ctl.h"
 
+#include "s3.h"
+#include "store_s3.h"
+
 #include <errno.h>
 #include <limits.h>
 #include <math.h>
@@ -170,6 +173,31 @@ check_space(const char *folder)
          v != OK ? ": make room, or uploads and the database will stop" : "");
 }
 
+static bool
+one_is_enough(void *ctx, const struct s3list_entry *entry)
+{
+    (void)ctx, (void)entry;
+    return false;
+}
+
+/* Read only: a probe that is written would have to be deleted, and rights to write show at the first upload. */
+static void
+check_bucket(void)
+{
+    const struct config *c = config();
+    struct s3 *bucket = store_s3_open();
+    enum s3_result result = bucket == NULL ? S3_REFUSED : s3_list(bucket, "listings/", true, 10, one_is_enough, NULL);
+
+    s3_close(bucket);
+    if (result == S3_OK)
+        line(OK, "storage", "the bucket %s answers", c->s3_bucket_name);
+    else if (result == S3_UNREACHABLE)
+        line(FAIL, "storage", "the bucket %s does not answer: check S3_ENDPOINT, AWS_REGION and the network", c->s3_bucket_name);
+    else
+        line(FAIL, "storage", "the bucket %s refuses to be listed (its reason is in the line above): check S3_BUCKET_NAME, AWS_REGION,"
+             " AWS_ACCESS_KEY_ID and what that key may do", c->s3_bucket_name);
+}
+
 static void
 check_storage(void)
 {
@@ -177,7 +205,7 @@ check_storage(void)
     char uploads[PATH_MAX];
 
     if (c->s3_bucket_name != NULL)
-        line(OK, "storage", "S3 bucket %s", c->s3_bucket_name);
+        check_bucket();
     if ((size_t)snprintf(uploads, sizeof uploads, "%s/uploads", c->state_dir) < sizeof uploads)
         check_writable(uploads);
     check_space(c->state_dir);

@@ -30,3 +30,6 @@ lib_libselliko_a_SOURCES += lib/idempotency.c lib/idempotency.h
 lib_libselliko_a_SOURCES += lib/whatsapp.c lib/whatsapp.h
 lib_libselliko_a_SOURCES += lib/hook.c lib/hook.h
 lib_libselliko_a_SOURCES += lib/sigv4.c lib/sigv4.h
+lib_libselliko_a_SOURCES += lib/s3list.c lib/s3list.h
+lib_libselliko_a_SOURCES += lib/s3.c lib/s3.h
+lib_libselliko_a_SOURCES += lib/store_s3.c lib/store_s3.h

@@ -6,6 +6,9 @@
  * root being moved, and no path is ever built longer than its parts. */
 #include "store.h"
 
+#include "s3.h"
+#include "store_s3.h"
+
 #include <errno.h>
 #include <dirent.h>
 #include <fcntl.h>
@@ -27,6 +30,7 @@
 struct store {
     int root; /* directory descriptor */
     char *path;
+    struct s3 *bucket; /* NULL for a local store */
 };
 
 struct store_stage {
@@ -156,8 +160,15 @@ store_close(struct store *store)
     if (store->path != NULL)
         close(store->root);
     free(store->path);
+    s3_close(store->bucket);
     free(store);
     errno = saved;
+}
+
+void
+store_use_bucket(struct store *store, struct s3 *bucket)
+{
+    store->bucket = bucket;
 }
 
 /* ---- walking a tree ------------------------------------------------------------------------------- */
@@ -330,6 +341,12 @@ publish(struct store_stage *stage, const char *name, const char *key, bool file)
 
     if (!is_name(name) || !is_key(key))
         return STORE_BAD_KEY;
+    if (stage->store->bucket != NULL) {
+        enum store_error error = store_s3_publish(stage->store->bucket, stage->path, name, key);
+        if (error == STORE_OK)
+            (void)remove_tree(stage->dir, name, 0);
+        return error;
+    }
     if (sync_tree(stage->dir, name, 0, false) != 0 || sync_tree(stage->dir, name, 0, true) != 0 ||
         make_folders(root, key, true) != 0)
         return from_errno();
@@ -363,6 +380,8 @@ store_delete(struct store *store, const char *key)
 
     if (!is_key(key))
         return STORE_BAD_KEY;
+    if (store->bucket != NULL)
+        return store_s3_delete(store->bucket, key);
     /* moved away first: a reader must not find half of a listing */
     error = store_stage_begin(store, &grave);
     if (error == STORE_OK) {
@@ -377,12 +396,37 @@ store_delete(struct store *store, const char *key)
     return remove_tree(store->root, key, 0) == 0 ? STORE_OK : STORE_FAILED;
 }
 
-bool
-store_exists(struct store *store, const char *key)
+enum store_error
+store_look(struct store *store, const char *key, bool *there)
 {
     struct stat st;
 
-    return is_key(key) && fstatat(store->root, key, &st, AT_SYMLINK_NOFOLLOW) == 0;
+    *there = false;
+    if (!is_key(key))
+        return STORE_BAD_KEY;
+    if (store->bucket != NULL)
+        return store_s3_look(store->bucket, key, there);
+    *there = fstatat(store->root, key, &st, AT_SYMLINK_NOFOLLOW) == 0;
+    return STORE_OK;
+}
+
+bool
+store_exists(struct store *store, const char *key)
+{
+    bool there;
+
+    return store_look(store, key, &there) == STORE_OK && there;
+}
+
+bool
+store_presign(struct store *store, const char *key, int64_t now, int expires_s, char *out, size_t size)
+{
+    char path[S3_PATH_SIZE];
+
+    if (store->bucket == NULL || !is_key(key) || !s3_presign(store->bucket, key, now, expires_s, path) || strlen(path) >= size)
+        return false;
+    memcpy(out, path, strlen(path) + 1);
+    return true;
 }
 
 /* ---- upkeep ------------------------------------------------------------------------------------------- */
@@ -437,11 +481,13 @@ store_purge(struct store *store, int64_t age_s, size_t *n)
 enum store_error
 store_each(struct store *store, const char *group, int64_t age_s, bool (*each)(void *ctx, const char *id), void *ctx)
 {
-    DIR *dir = is_name(group) ? open_folder(store->root, group) : NULL;
+    DIR *dir = is_name(group) && store->bucket == NULL ? open_folder(store->root, group) : NULL;
     const char *entry;
     time_t now = time(NULL);
     bool failed;
 
+    if (is_name(group) && store->bucket != NULL)
+        return store_s3_each(store->bucket, group, each, ctx);
     if (dir == NULL)
         return is_name(group) ? STORE_FAILED : STORE_BAD_KEY;
     while ((entry = next_entry(dir)) != NULL)
@@ -450,6 +496,16 @@ store_each(struct store *store, const char *group, int64_t age_s, bool (*each)(v
     failed = entry == NULL && errno != 0;
     closedir(dir);
     return failed ? STORE_FAILED : STORE_OK;
+}
+
+bool
+store_is_old(struct store *store, const char *key, int64_t age_s)
+{
+    if (!is_key(key))
+        return false;
+    if (store->bucket != NULL)
+        return store_s3_is_old(store->bucket, key, age_s);
+    return time(NULL) - last_change(store->root, key, 0) >= age_s;
 }
 
 int

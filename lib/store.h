@@ -13,8 +13,9 @@
  * Keys are made by the programs, never from what a client sent; still every function refuses a key with
  * an empty, "." or ".." member, or outside of listings/ and verification/ (STORE_BAD_KEY).
  *
- * The backend is a local folder.  Another one (S3) implements the functions from store_publish_folder to
- * store_exists; stages stay local, since image workers read and write files.
+ * What is published lies in a local folder, or in a bucket (S3) under the same keys; stages are always local,
+ * since image workers read and write files.  In a bucket a folder is its objects: it appears and goes object
+ * by object, which no reader sees because its URLs are given out after the row that names it was committed.
  *
  * A store may be used by all threads at once; a stage belongs to one thread at a time. */
 #ifndef SELLIKO_STORE_H
@@ -32,6 +33,7 @@ enum store_error {
     STORE_FAILED,  /* anything else; errno says what */
 };
 
+struct s3;
 struct store;
 struct store_stage;
 
@@ -39,6 +41,13 @@ struct store_stage;
  * leave *STORE NULL.  Owned by the caller until store_close; store_close(NULL) does nothing. */
 enum store_error store_open(const char *root, struct store **store);
 void store_close(struct store *store);
+
+/* The store of the configuration: STATE_DIR/uploads, and the bucket when S3_BUCKET_NAME is set.  When it fails that
+ * was said on stderr. */
+enum store_error store_open_configured(struct store **store);
+
+/* From now on what is published is in BUCKET, which becomes the store's. */
+void store_use_bucket(struct store *store, struct s3 *bucket);
 
 /* ---- stages: what is not published yet ------------------------------------------------------------ */
 
@@ -73,8 +82,14 @@ enum store_error store_publish_file(struct store_stage *stage, const char *name,
  * a whole.  STORE_OK also when there is nothing. */
 enum store_error store_delete(struct store *store, const char *key);
 
-/* Whether there is a file or a folder under KEY. */
+/* Whether there is a file or a folder under KEY.  store_look says with STORE_FAILED that this cannot be known now,
+ * which store_exists takes for a no. */
 bool store_exists(struct store *store, const char *key);
+enum store_error store_look(struct store *store, const char *key, bool *there);
+
+/* Where clients' GETs of KEY go when the store is in a bucket: a path and query of the bucket's host that is good for
+ * EXPIRES_S seconds from NOW.  False for a local store. */
+bool store_presign(struct store *store, const char *key, int64_t now, int expires_s, char *out, size_t size);
 
 /* ---- upkeep ------------------------------------------------------------------------------------------- */
 
@@ -84,9 +99,14 @@ enum store_error store_purge(struct store *store, int64_t age_s, size_t *n);
 
 /* Call EACH for every folder of GROUP ("listings", "verification") that was not changed for AGE_S seconds, with
  * its name (the id), until it returns false.  For finding what has no row in the database: a program may
- * die between publishing and committing.  EACH may delete the folder it is told of. */
+ * die between publishing and committing.  EACH may delete the folder it is told of.
+ *
+ * A bucket is not asked for the age of each folder: ask store_is_old before anything is deleted. */
 enum store_error store_each(struct store *store, const char *group, int64_t age_s,
                             bool (*each)(void *ctx, const char *id), void *ctx);
+
+/* Whether nothing under KEY was changed for AGE_S seconds; false also when that cannot be known now. */
+bool store_is_old(struct store *store, const char *key, int64_t age_s);
 
 /* The percentage of space that is left for the store, 0 to 100; -1 when that is not known. */
 int store_free_percent(struct store *store);

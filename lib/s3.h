@@ -1,0 +1,68 @@
+/* s3 -- objects in a bucket of an S3-compatible service, by libcurl.
+ *
+ * Addressed as https://BUCKET.s3.REGION.amazonaws.com/KEY, or as ENDPOINT/BUCKET/KEY where the service is another
+ * one (and where the bucket's name has dots, which TLS certificates do not cover).
+ *
+ * Calls are made in groups, some at a time, over kept connections.  What may pass by itself (no connection, a
+ * timeout, 429, 5xx) is tried again, each time signed anew, at most S3_TRIES times and within the group's
+ * time.  What does not succeed is logged with the service's own word for it.
+ *
+ * libcurl and what it brings along are loaded at the first call, not at the start: a program that keeps its
+ * files in a folder, or only presigns, never carries them.
+ *
+ * From any thread at any time. */
+#ifndef SELLIKO_S3_H
+#define SELLIKO_S3_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "s3list.h"
+
+enum { S3_TRIES = 4, S3_PATH_SIZE = 6144 };
+
+/* As in the configuration: ENDPOINT and TOKEN may be NULL.  The texts are kept, not copied. */
+struct s3_settings {
+    const char *bucket, *endpoint, *region, *key_id, *secret, *token;
+};
+
+struct s3;
+
+/* NULL when the settings make no address, errno then being EINVAL, or ENOMEM.  Owned by the caller until
+ * s3_close; s3_close(NULL) does nothing. */
+struct s3 *s3_open(const struct s3_settings *settings);
+void s3_close(struct s3 *s3);
+
+enum s3_result {
+    S3_OK,
+    S3_ABSENT,        /* there is no such object */
+    S3_REFUSED,       /* the service will not do it: rights, credentials, no such bucket, the clock */
+    S3_UNREACHABLE,   /* it did not answer in time, or only with errors of its own */
+    S3_FILE,          /* the local file could not be read or written; errno is lost */
+    S3_SKIPPED,       /* not begun, because another call of the group failed */
+};
+
+struct s3_call {
+    enum { S3_PUT, S3_GET, S3_HEAD, S3_DELETE } what;
+    const char *key;
+    const char *file;      /* PUT reads it; GET makes it (0644; it must not exist) and, when it fails, removes it */
+    enum s3_result result;
+    int64_t size;          /* of the object; not of DELETE */
+    char sha256[65];       /* PUT, GET: of the bytes; HEAD: what PUT noted, "" when it was not us; in hex */
+};
+
+/* Make the N CALLS within WITHIN_S seconds.  True when all are S3_OK.  After a failure no other call is begun
+ * where STOP says so.  A DELETE of what is not there is S3_OK; a PUT is checked by the service against its SHA-256,
+ * which stays with the object. */
+bool s3_run(struct s3 *s3, struct s3_call *calls, size_t n, int within_s, bool stop);
+
+/* Call EACH for every object whose key begins with PREFIX, in the order of keys, or (FOLDERS) for what
+ * is one level below PREFIX, until it returns false. */
+enum s3_result s3_list(struct s3 *s3, const char *prefix, bool folders, int within_s,
+                       bool (*each)(void *ctx, const struct s3list_entry *entry), void *ctx);
+
+/* The path and query of a GET of KEY that is good for EXPIRES_S seconds from NOW.  False when it does not fit. */
+bool s3_presign(const struct s3 *s3, const char *key, int64_t now, int expires_s, char out[S3_PATH_SIZE]);
+
+#endif
