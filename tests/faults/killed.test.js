@@ -122,3 +122,23 @@ test('everything is killed: quickstart brings it up again with all data', { time
   await bid(w, vendors[1], l.id, 45000);
   assert.equal((await ended(w, l.id, client.token)).status, 'sold');
 });
+
+test('nginx, a spawner and the gateway are killed: each is started again', { timeout: 120000 }, async () => {
+  const pid = (name) => Number(fs.readFileSync(path.join(w.state, 'run', `${name}.pid`), 'utf8').split(' ')[0]);
+  for (const [name, p, status] of [['nginx', '/health', 200], ['orders', '/orders', 200], ['gateway', '/socket.io/?EIO=4&transport=polling', 200]]) {
+    process.kill(pid(name), 'SIGKILL');
+    await until(`${name} again`, async () => await ask(p, client.token) === status, 40);
+  }
+});
+
+test('quickstart stop: every program leaves by itself, and none is left', { timeout: 120000 }, async () => {
+  await until('all run', () => w.quickstart('status').then(() => true, () => false), 40);
+  const run = fs.realpathSync(path.join(w.state, 'run'));
+  await w.quickstart('stop');
+  for (const name of ['auth', 'listings', 'bids', 'orders', 'files', 'status']) assert.equal(JSON.parse(w.log(name).trim().split('\n').at(-1)).message, 'stopped', `${name} was killed`);
+  const left = fs.readdirSync('/proc').filter((p) => { try { return fs.readlinkSync(`/proc/${p}/cwd`).startsWith(run); } catch { return false; } });
+  assert.deepEqual(left, []);
+  await assert.rejects(w.quickstart('status'));
+  await w.quickstart();
+  assert.equal((await w.get('/users/me', client.token)).status, 200);
+});
