@@ -155,10 +155,9 @@ write_answer(struct engineio *server, struct lws *wsi, unsigned status, const ch
 
     cors_headers(server, wsi, cors, sizeof(cors));
     n = snprintf(at, 1024,
-                 "HTTP/1.1 %u %s\r\n%s%s%sContent-Length: %zu\r\nCache-Control: no-store\r\n%s%s%s\r\n",
+                 "HTTP/1.1 %u %s\r\n%s%s%sContent-Length: %zu\r\nCache-Control: no-store\r\n%s%s\r\n",
                  status, status_text(status), len ? "Content-Type: " : "", len ? type : "",
-                 len ? "\r\n" : "", len, status == 429 || status == 503 ? "Retry-After: 5\r\n" : "",
-                 connection_header(wsi, closing), cors);
+                 len ? "\r\n" : "", len, connection_header(wsi, closing), cors);
     if (len)
         memcpy(at + n, body, len);
     int sent = lws_write(wsi, (unsigned char *)at, (size_t)n + len, LWS_WRITE_HTTP_HEADERS);

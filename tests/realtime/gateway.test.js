@@ -87,6 +87,14 @@ describe('connecting', () => {
     assert.match(e.message, /\S/);
   });
 
+  test('what is no handshake is refused in the shape of all errors', async () => {
+    for (const query of ['EIO=3&transport=polling', 'EIO=4', 'EIO=4&transport=polling&sid=g1-nobody', 'EIO=4&transport=polling&sid=g99-x']) {
+      assert.equal((await w.get(`/socket.io/?${query}`)).status, 400, query);
+    }
+    assert.equal((await w.post('/socket.io/?EIO=4&transport=polling', {})).status, 400);
+    assert.equal((await w.request('POST', `/socket.io/?EIO=4&transport=polling&sid=x`, { body: 'x'.repeat(1100000) })).status, 413);
+  });
+
   test('no token, null and "" are anonymous', async () => {
     for (const token of [undefined, null, '']) assert.ok((await connected(token)).connected);
   });

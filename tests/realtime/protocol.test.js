@@ -391,7 +391,6 @@ suite('under pressure', { ECHO_QUIET: '1', ECHO_LIMIT: '50', ECHO_RATE: '50' }, 
     assert.ok(many.every((r) => r.status === 200));
     const r = await ask(e, 'GET', POLL, headers('192.0.2.7'));
     assert.equal(r.status, 429);
-    assert.match(r.headers['retry-after'], /^\d+$/);
     assert.equal((await ask(e, 'GET', POLL, headers('192.0.2.8'))).status, 200);
     for (let i = 0; i < 50; i++) assert.equal((await ask(e, 'GET', POLL, headers(`2001:db8:0:1::${i}`))).status, 200);
     assert.equal((await ask(e, 'GET', POLL, headers('2001:db8:0:1:ffff::1'))).status, 429);   // the same /64
