@@ -125,6 +125,7 @@ int cmd_rotate_key(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 int cmd_check(int argc, char **argv);
 int cmd_status(int argc, char **argv);
+int cmd_storage(int argc, char **argv);
 int cmd_setting(int argc, char **argv);
 int cmd_pg_service(int argc, char **argv);
 

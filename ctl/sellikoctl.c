@@ -66,6 +66,14 @@ static const struct command commands[] = {
       "usage: sellikoctl status\n\n"
       "Versions, accounts, listings, the auctions that end next, orders, the WhatsApp queue, the last\n"
       "backup, keys and space.\n" },
+    { "storage", cmd_storage, true, "move photos and bills to a bucket, or back",
+      "usage: sellikoctl storage move --to s3|local [--remove] [--quiet]\n\n"
+      "Carry what is published from STATE_DIR/uploads to the bucket of S3_BUCKET_NAME, or back.  Each file is\n"
+      "compared by its SHA-256 on both sides; run again, it goes on where it was.  The service may run\n"
+      "meanwhile: move, switch it over (set or unset S3_BUCKET_NAME, restart), move once more.\n\n"
+      "  --to WHERE   s3 or local\n"
+      "  --remove     remove each folder from where it came once all of it is in the other place\n"
+      "  --quiet      no progress\n" },
     { "setting", cmd_setting, true, "print settings, for scripts",
       "usage: sellikoctl setting NAME...\n\n"
       "Print the value of each setting on a line of its own, an empty one when it is not set: durations\n"

@@ -28,7 +28,7 @@ const must = async (args, env) => { const r = await run(args, env); assert.equal
 test('help is there for every command, wrong usage ends with 64', async () => {
   const { out } = await must(['--help']);
   const commands = [...out.matchAll(/^ {2}([a-z-]+) {2,}/gm)].map((m) => m[1]);
-  for (const c of ['migrate', 'user', 'keygen', 'rotate-key', 'doctor', 'check', 'status']) assert.ok(commands.includes(c), c);
+  for (const c of ['migrate', 'user', 'keygen', 'rotate-key', 'doctor', 'check', 'status', 'storage']) assert.ok(commands.includes(c), c);
   for (const c of commands) assert.match((await must([c, '--help'])).out, new RegExp(`^usage: sellikoctl ${c}`));
   for (const args of [[], ['nothing'], ['user'], ['user', 'add'], ['user', 'add', '--phone', '123', '--role', 'ADMIN'], ['user', 'add', '--phone', phone(), '--role', 'KING'],
     ['user', 'add', '--phone', phone(), '--role', 'ADMIN', '--name', 'x'.repeat(101)], ['user', 'add', '--phone'], ['status', 'all'], ['doctor', '--loud']]) assert.equal((await run(args)).code, 64, args.join(' '));

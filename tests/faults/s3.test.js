@@ -32,7 +32,7 @@ function utility(name, args = [], env = {}) {
   let out = '', err = '';
   p.stdout.on('data', (c) => { out += c; });
   p.stderr.on('data', (c) => { err += c; });
-  return new Promise((resolve) => { p.on('close', (code) => resolve({ code, out, err })); });
+  return Object.assign(new Promise((resolve) => { p.on('close', (code, signal) => resolve({ code, signal, out, err })); }), { process: p });
 }
 const purge = () => utility('libexec/selliko/cron/selliko-purge', ['--verbose']);
 const ctl = (args, env) => utility('sbin/sellikoctl', args, env);
@@ -172,4 +172,65 @@ test('the purge removes old objects of nothing, and leaves the young and the kno
   assert.equal(p.code, 0, p.err);
   assert.deepEqual([(await bucket.keys(`listings/${old}/`)).length, (await bucket.keys(`verification/${order}/`)).length], [0, 0]);
   assert.deepEqual([(await bucket.keys(`listings/${young}/`)).length, (await bucket.keys('notes/')).length, (await bucket.keys(`listings/${l.id}/`)).length], [1, 1, 16]);
+});
+
+// ---- moving ----
+
+const move = (...args) => ctl(['storage', 'move', ...args]);
+const carried = (r) => { assert.equal(r.code, 0, r.err); return Number(/(\d+) were carried over/.exec(r.out)[1]); };
+async function equal(keys) {
+  for (const key of keys) assert.deepEqual(fs.readFileSync(path.join(w.uploads(), key)), (await bucket.read(key)).bytes, key);
+}
+
+test('a store moves from the bucket into a folder and back, killed on the way, and nothing is lost', async () => {
+  const l = await makeListing(w, client);
+  const keys = (await bucket.keys()).filter((k) => /^(listings|verification)\//.test(k));
+  assert.ok(keys.length > 60);
+
+  // here
+  let gets = 0;
+  const first = move('--to', 'local');
+  bucket.fault = (req) => { if (req.method === 'GET' && req.url.includes('/device/') && ++gets === 30) first.process.kill('SIGKILL'); };
+  assert.equal((await first).signal, 'SIGKILL');
+  bucket.fault = null;
+  const rest = carried(await move('--to', 'local'));
+  assert.ok(rest > 0 && rest < keys.length, `${rest} of ${keys.length}`);
+  await equal(keys);
+  assert.equal(carried(await move('--to', 'local')), 0);
+  assert.equal(fs.statSync(path.join(w.uploads(), keys[0])).mode & 0o777, 0o644);
+
+  // a file that is not what it was is told, and not covered up
+  const key = `listings/${l.id}/device/photo1_full.jpg`;
+  const was = fs.readFileSync(path.join(w.uploads(), key));
+  fs.writeFileSync(path.join(w.uploads(), key), 'something else');
+  const other = await move('--to', 'local', '--remove');
+  assert.equal(other.code, 1);
+  assert.match(other.err, /photo1_full\.jpg: is here with other bytes/);
+  assert.deepEqual(await bucket.keys(`listings/${l.id}/`), keys.filter((k) => k.startsWith(`listings/${l.id}/`)), 'what is in doubt is not removed');
+  fs.writeFileSync(path.join(w.uploads(), key), was);
+  await move('--to', 'local', '--remove');
+  assert.deepEqual((await bucket.keys()).filter((k) => /^(listings|verification)\//.test(k)), []);
+
+  // and there again
+  let puts = 0;
+  const back = move('--to', 's3', '--remove');
+  bucket.fault = (req) => { if (req.method === 'PUT' && ++puts === 40) back.process.kill('SIGKILL'); };
+  assert.equal((await back).signal, 'SIGKILL');
+  bucket.fault = (req) => (req.method === 'PUT' && puts++ % 5 === 0 ? 503 : undefined);
+  assert.ok(carried(await move('--to', 's3', '--remove')) > 0);
+  bucket.fault = null;
+  assert.deepEqual((await bucket.keys()).filter((k) => /^(listings|verification)\//.test(k)), keys);
+  assert.equal((await bucket.read(key)).sha256, sha256(was));
+  assert.deepEqual(['listings', 'verification'].flatMap((d) => fs.readdirSync(path.join(w.uploads(), d))), []);
+  assert.equal(carried(await move('--to', 's3')), 0);
+  assert.deepEqual((await fetchFile(l.photos[2].medium)).buffer, (await bucket.read(`listings/${l.id}/device/photo3_medium.jpg`)).bytes);
+});
+
+test('a move that cannot be says why', async () => {
+  for (const [args, env, code, reason] of [[['storage'], {}, 64, /needs more/], [['storage', 'look'], {}, 64, /no `storage look`/], [['storage', 'move'], {}, 64, /--to takes/], [['storage', 'move', '--to', 'tape'], {}, 64, /--to takes/],
+    [['storage', 'move', '--to', 's3'], { S3_BUCKET_NAME: '' }, 78, /S3_BUCKET_NAME is not set/], [['storage', 'move', '--to', 'local'], { AWS_SECRET_ACCESS_KEY: 'wrong' }, 1, /SignatureDoesNotMatch/], [['storage', 'move', '--to', 'local'], { S3_BUCKET_NAME: 'another' }, 1, /NoSuchBucket/]]) {
+    const r = await ctl(args, env);
+    assert.equal(r.code, code, `${args}: ${r.err}`);
+    assert.match(r.err, reason);
+  }
 });
