@@ -29,6 +29,7 @@ UNIT_TESTS += tests/unit/test_imagehead
 UNIT_TESTS += tests/unit/test_image
 UNIT_TESTS += tests/unit/test_store
 UNIT_TESTS += tests/unit/test_sigv4
+UNIT_TESTS += tests/unit/test_s3list
 UNIT_TESTS += tests/unit/test_upload
 UNIT_TESTS += tests/unit/test_whatsapp
 UNIT_TESTS += tests/unit/test_hook
@@ -52,6 +53,7 @@ tests_fuzz_fuzz_engineio_LDADD    = realtime/librealtime.a
 tests_fuzz_fuzz_socketio_LDADD    = realtime/librealtime.a $(JSON_LIBS)
 FUZZERS += tests/fuzz/fuzz_fileurl
 FUZZERS += tests/fuzz/fuzz_token
+FUZZERS += tests/fuzz/fuzz_s3list
 FUZZERS += tests/fuzz/fuzz_whatsapp
 
 # What the measurements need beside the service.
