@@ -103,34 +103,50 @@ on_term(struct ev_loop *loop, ev_signal *w, int revents)
     engineio_shutdown(gw.server, GRACE_MS, all_are_gone, NULL);
 }
 
-/* GATEWAY_LISTEN: a path, or address:port. */
+/* GATEWAY_LISTEN: a path, or address:port; where it is a path, *port is 0. */
+static void
+read_listen(char at[static 256], unsigned *port)
+{
+    const struct config *c = config();
+    char                *colon;
+
+    if (c->gateway_listen)
+        snprintf(at, 256, "%s", c->gateway_listen);
+    else
+        snprintf(at, 256, "%s/run/gateway.sock", c->state_dir);
+    *port = 0;
+    if (strchr(at, '/') || !(colon = strrchr(at, ':')))
+        return;
+    *port = (unsigned)strtoul(colon + 1, NULL, 10);
+    *colon = '\0';
+    if (at[0] == '[' && colon[-1] == ']') { /* [::1]:9000 */
+        colon[-1] = '\0';
+        memmove(at, at + 1, strlen(at));
+    }
+}
+
+/* Only our own nginx comes by these ways, so what it says of the client's address can be believed. */
+static bool
+is_private(const char *at, unsigned port)
+{
+    return !port || strncmp(at, "127.", 4) == 0 || strcmp(at, "::1") == 0;
+}
+
 static void
 begin_listening(void)
 {
-    const struct config *c = config();
-    char                 text[256];
-    int                  bound;
+    char     at[256];
+    unsigned port;
 
     program.listening = true;
-    if (c->gateway_listen)
-        snprintf(text, sizeof(text), "%s", c->gateway_listen);
-    else
-        snprintf(text, sizeof(text), "%s/run/gateway.sock", c->state_dir);
-    char *colon = strrchr(text, ':');
-    if (strchr(text, '/') || !colon)
-        bound = engineio_listen_unix(gw.server, text, 0660);
-    else {
-        *colon = '\0';
-        bound = engineio_listen_tcp(gw.server, text, (unsigned)strtoul(colon + 1, NULL, 10));
-        *colon = ':';
-    }
-    if (bound < 0) {
-        log_error("cannot listen", log_s("at", text), log_s("detail", strerror(errno)));
+    read_listen(at, &port);
+    if ((port ? engineio_listen_tcp(gw.server, at, port) : engineio_listen_unix(gw.server, at, 0660)) < 0) {
+        log_error("cannot listen", log_s("at", at), log_i("port", port), log_s("detail", strerror(errno)));
         program.status = EX_OSERR;
         ev_break(gw.loop, EVBREAK_ALL);
         return;
     }
-    log_info("listening", log_s("at", text), log_s("name", c->gateway_name));
+    log_info("listening", log_s("at", at), log_i("port", port), log_s("name", config()->gateway_name));
 }
 
 static void
@@ -173,6 +189,8 @@ set_up(void)
                                          .room_begins = rooms_begin,
                                          .room_ends = rooms_end};
     static char              prefix[32];
+    char                     at[256];
+    unsigned                 port;
     bool                     limited = config_limit("bids") || config_limit("send-otp");
 
     snprintf(prefix, sizeof(prefix), "%.20s-", c->gateway_name);
@@ -182,7 +200,8 @@ set_up(void)
     engine.upgrade_timeout_ms = (unsigned)c->gateway_upgrade_timeout_ms;
     engine.max_payload_bytes = sockets.max_binary_bytes = (size_t)c->gateway_max_payload_bytes;
     engine.max_sessions = (size_t)c->gateway_max_clients;
-    engine.trust_real_ip = true;
+    read_listen(at, &port);
+    engine.trust_real_ip = is_private(at, port);
     sockets.connect_timeout_ms = (unsigned)c->gateway_connect_timeout_ms;
     sockets.rooms_per_socket = ROOMS_MAX;
     if (limited) {
