@@ -8,6 +8,7 @@
 #include "valid.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <math.h>
 
 struct value {
@@ -160,10 +161,16 @@ parse_json(struct req *r)
     if (tok == NULL)
         give_up(r, ERR_UNAVAILABLE);
     json_tokener_set_flags(tok, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+    errno = 0;
     struct json_object *o = json_tokener_parse_ex(tok, body, (int)len + 1);
     enum json_tokener_error e = json_tokener_get_error(tok);
     size_t end = json_tokener_get_parse_end(tok);
+    bool no_memory = errno == ENOMEM;   /* json-c has no error for it: it stops, or leaves something out */
     json_tokener_free(tok);
+    if (no_memory) {
+        json_object_put(o);
+        give_up(r, ERR_UNAVAILABLE);
+    }
     /* The parser stops at the first NUL, which is ours at the end, or one inside the body. */
     bool whole = e == json_tokener_success && end >= len && memchr(body, '\0', len) == NULL
         && is_strict_json(body, len);
@@ -205,6 +212,8 @@ get(struct req *r, enum source s, const char *name)
         case json_type_int: case json_type_double: {
             /* A double remembers how it was written, so no digit is lost on the way. */
             const char *text = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN);
+            if (text == NULL)
+                give_up(r, ERR_UNAVAILABLE);   /* no memory */
             return (struct value){ .kind = NUMBER, .s = text, .len = strlen(text) };
         }
         default: return (struct value){ .kind = OTHER };
@@ -488,6 +497,8 @@ body_object(struct req *r, const char *name, size_t max)
         return NULL;
     }
     const char *text = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
+    if (text == NULL)
+        give_up(r, ERR_UNAVAILABLE);
     if (strlen(text) > max) {
         wrong(r, name, arena_printf(r->arena, "must be at most %zu bytes of JSON", max));
         return NULL;
