@@ -167,18 +167,19 @@ wait_for_some(struct running *running, size_t n)
     now = now_ms();
     for (size_t i = 0; i < n; i++) {
         struct running *r = &running[i];
-        bool done = false;
+        bool done = false, broken = false;
 
         if (fds[i].revents != 0) {
             ssize_t len = read(r->fd, r->line + r->len, sizeof r->line - 1 - r->len);
             if (len > 0)
                 r->len += (size_t)len;
             /* a line too long ends it as well: read returns 0 when there is no room */
-            done = len == 0 || (len < 0 && errno != EINTR && errno != EAGAIN);
+            done = len == 0;
+            broken = len < 0 && errno != EINTR && errno != EAGAIN;   /* our trouble, not the file's */
         }
         if (done)
             finish(r, false);
-        else if (now >= r->deadline_ms)
+        else if (broken || now >= r->deadline_ms)
             finish(r, true);
         else
             running[left++] = *r;

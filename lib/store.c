@@ -298,10 +298,12 @@ store_stage_end(struct store_stage *stage)
 
     if (stage == NULL)
         return;
-    if (stage->dir >= 0) {
+    if (stage->dir >= 0)
         close(stage->dir);
-        /* what cannot be removed now is left to store_purge */
-        remove_tree(stage->store->root, stage->name, 0);
+    if (stage->name[0] != '\0') {
+        /* tried twice, against a shortage that passes; what cannot be removed then is left to store_purge */
+        if (remove_tree(stage->store->root, stage->name, 0) != 0)
+            remove_tree(stage->store->root, stage->name, 0);
     }
     free(stage->path);
     free(stage);

@@ -56,6 +56,12 @@ stop_storage(struct reading *r, enum store_error error)
 }
 
 static bool
+stop_memory(struct reading *r)
+{
+    return stop(r, UPLOAD_STORAGE_FAILED, NULL, "no memory for a digest");
+}
+
+static bool
 part_begin(void *ctx, const struct multipart_part *part)
 {
     struct reading *r = ctx;
@@ -84,8 +90,7 @@ part_begin(void *ctx, const struct multipart_part *part)
     if (error != STORE_OK)
         return stop_storage(r, error);
     r->buffered = 0;
-    EVP_DigestInit_ex(r->sha256, EVP_sha256(), NULL);
-    return true;
+    return EVP_DigestInit_ex(r->sha256, EVP_sha256(), NULL) == 1 || stop_memory(r);
 }
 
 static bool
@@ -112,7 +117,8 @@ flush(struct reading *r)
 {
     const unsigned char *s = r->out;
 
-    EVP_DigestUpdate(r->sha256, s, r->buffered);
+    if (EVP_DigestUpdate(r->sha256, s, r->buffered) != 1)
+        return stop_memory(r);
     while (r->buffered > 0) {
         ssize_t n = write(r->fd, s, r->buffered);
         if (n < 0 && errno == EINTR)
@@ -169,7 +175,8 @@ part_end(void *ctx)
         return stop_storage(r, errno == ENOSPC || errno == EDQUOT ? STORE_FULL : STORE_FAILED);
     }
     r->fd = -1;
-    EVP_DigestFinal_ex(r->sha256, r->file.sha256, &len);
+    if (EVP_DigestFinal_ex(r->sha256, r->file.sha256, &len) != 1)
+        return stop_memory(r);
     if (r->file.len == 0 && *r->file.filename == '\0') {
         unlink(r->file.path); /* a file input left empty is as if it were not there */
         return true;
@@ -194,18 +201,17 @@ by_name(const void *a, const void *b)
     return strcmp(x->name, y->name); /* no two are the same */
 }
 
-static void
+static bool
 digest_bytes(EVP_MD_CTX *md, char kind, const void *bytes, size_t len)
 {
     char header[32];
     int n = snprintf(header, sizeof header, "%c%zu:", kind, len);
 
-    EVP_DigestUpdate(md, header, (size_t)n);
-    EVP_DigestUpdate(md, bytes, len);
+    return EVP_DigestUpdate(md, header, (size_t)n) == 1 && EVP_DigestUpdate(md, bytes, len) == 1;
 }
 
 /* Each thing with its length in front, so that no two forms look the same by accident or by design. */
-static void
+static bool
 make_digest(struct reading *r)
 {
     struct upload *form = r->form;
@@ -218,15 +224,14 @@ make_digest(struct reading *r)
     for (size_t i = 0; i < form->n_files; i++)
         entries[n++] = (struct entry){.name = form->files[i].name, .file = &form->files[i]};
     qsort(entries, n, sizeof *entries, by_name);
-    EVP_DigestInit_ex(r->sha256, EVP_sha256(), NULL);
-    for (size_t i = 0; i < n; i++) {
-        digest_bytes(r->sha256, 'n', entries[i].name, strlen(entries[i].name));
-        if (entries[i].field != NULL)
-            digest_bytes(r->sha256, 'v', entries[i].field->value, entries[i].field->len);
-        else
-            digest_bytes(r->sha256, 'f', entries[i].file->sha256, sizeof entries[i].file->sha256);
+    bool good = EVP_DigestInit_ex(r->sha256, EVP_sha256(), NULL) == 1;
+    for (size_t i = 0; good && i < n; i++) {
+        good = digest_bytes(r->sha256, 'n', entries[i].name, strlen(entries[i].name))
+            && (entries[i].field != NULL
+                ? digest_bytes(r->sha256, 'v', entries[i].field->value, entries[i].field->len)
+                : digest_bytes(r->sha256, 'f', entries[i].file->sha256, sizeof entries[i].file->sha256));
     }
-    EVP_DigestFinal_ex(r->sha256, form->digest, &len);
+    return (good && EVP_DigestFinal_ex(r->sha256, form->digest, &len) == 1) || stop_memory(r);
 }
 
 static enum upload_error
@@ -278,10 +283,17 @@ end_stage(void *guest)
     form->stage = NULL;
 }
 
+/* What a request that is left early (no memory in the middle of a file) holds open. */
 static void
-free_md(void *md)
+end_reading(void *guest)
 {
-    EVP_MD_CTX_free(md);
+    struct reading *r = guest;
+
+    if (r->fd >= 0)
+        close(r->fd);
+    r->fd = -1;
+    EVP_MD_CTX_free(r->sha256);
+    r->sha256 = NULL;
 }
 
 enum upload_error
@@ -289,43 +301,46 @@ upload_read(struct arena *arena, struct store *store, const char *content_type, 
             void *ctx, const struct upload_limits *limits, struct upload **form)
 {
     struct upload *f = arena_zalloc(arena, 1, sizeof *f);
-    struct reading r = {.arena = arena, .limits = limits, .form = f, .fd = -1};
+    struct reading *r = arena_zalloc(arena, 1, sizeof *r);
     char boundary[MULTIPART_BOUNDARY_MAX + 1];
     enum multipart_error bad_type = multipart_boundary(content_type, boundary);
     enum store_error no_stage;
     enum upload_error error;
 
     *form = f;
+    *r = (struct reading){.arena = arena, .limits = limits, .form = f, .fd = -1};
     if (bad_type != MULTIPART_OK)
-        return from_multipart(&r, bad_type);
-    f->fields = r.fields = arena_zalloc(arena, limits->parts_max + 1, sizeof *r.fields);
-    f->files = r.files = arena_zalloc(arena, limits->parts_max + 1, sizeof *r.files);
-    r.in = arena_alloc(arena, BUFFER_LEN);
-    r.out = arena_alloc(arena, BUFFER_LEN);
-    r.sha256 = EVP_MD_CTX_new();
-    if (r.sha256 == NULL) {
+        return from_multipart(r, bad_type);
+    f->fields = r->fields = arena_zalloc(arena, limits->parts_max + 1, sizeof *r->fields);
+    f->files = r->files = arena_zalloc(arena, limits->parts_max + 1, sizeof *r->files);
+    r->in = arena_alloc(arena, BUFFER_LEN);
+    r->out = arena_alloc(arena, BUFFER_LEN);
+    arena_own(arena, r, end_reading);
+    r->sha256 = EVP_MD_CTX_new();
+    if (r->sha256 == NULL) {
         f->reason = "no memory";
         return UPLOAD_STORAGE_FAILED;
     }
-    arena_own(arena, r.sha256, free_md);
     arena_own(arena, f, end_stage);
 
     no_stage = store_stage_begin(store, &f->stage);
     if (no_stage == STORE_OK)
         no_stage = store_stage_mkdir(f->stage, "in");
     if (no_stage != STORE_OK) {
-        stop_storage(&r, no_stage);
-        error = r.error;
+        stop_storage(r, no_stage);
+        error = r->error;
     } else {
-        error = read_parts(&r, boundary, read_body, ctx);
+        error = read_parts(r, boundary, read_body, ctx);
     }
+    if (error == UPLOAD_OK && !make_digest(r))
+        error = r->error;
     if (error == UPLOAD_OK) {
         f->reason = NULL;
-        make_digest(&r);
         return UPLOAD_OK;
     }
-    if (r.fd >= 0)
-        close(r.fd);
+    if (r->fd >= 0)
+        close(r->fd);
+    r->fd = -1;
     end_stage(f);
     f->n_fields = f->n_files = 0;
     return error;
