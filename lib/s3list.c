@@ -16,7 +16,7 @@ struct tag {
 static bool
 next_tag(const char **at, const char *end, struct tag *tag)
 {
-    for (;;) {
+    while (*at != end) {   /* an answer without a body has no bytes to look at, not even none */
         const char *open = memchr(*at, '<', (size_t)(end - *at));
         if (open == NULL)
             return false;
@@ -36,6 +36,7 @@ next_tag(const char **at, const char *end, struct tag *tag)
         tag->text_len = (size_t)((then != NULL ? then : end) - tag->text);
         return true;
     }
+    return false;
 }
 
 static bool

@@ -109,7 +109,7 @@ an_errors_word_is_found(void **state)
     assert_string_equal(code, "SlowDown");
     s3list_error_code(error, strlen(error) - 70, code);
     assert_string_equal(code, "");
-    s3list_error_code("", 0, code);
+    s3list_error_code(NULL, 0, code);
     assert_string_equal(code, "");
 }
 
