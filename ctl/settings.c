@@ -61,9 +61,26 @@ show_list(struct config_list list)
         return;                              \
     }
 
+/* Other services' secrets are plain strings here, because their length is not ours to judge. */
+static bool
+is_secret(const char *name)
+{
+    static const char *const ends[] = { "_TOKEN", "_SECRET", "_SECRET_ACCESS_KEY" };
+    size_t len = strlen(name);
+
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
+        size_t n = strlen(ends[i]);
+        if (len > n && strcmp(name + len - n, ends[i]) == 0)
+            return true;
+    }
+    return false;
+}
+
 static void
 show(const char *name)
 {
+    if (is_secret(name))
+        die(CTL_USAGE, "%s is not shown", name);
     CONFIG_TABLE(NO_SECTION, ONE)
     die(CTL_USAGE, "there is no setting `%s`", name);
 }
