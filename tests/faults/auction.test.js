@@ -26,10 +26,16 @@ const PLANTED = {
   late: /^WRONG {2}check: no bid is placed at or after the auction's end/m,
 };
 for (const [bug, found] of Object.entries(PLANTED)) {
-  test(`a planted bug is found: ${bug}`, { timeout: 240000 }, async () => {
-    const { code, out } = await auction('--seconds', '8', '--plant', bug);
-    assert.equal(code, 1, out);
-    assert.match(out, found, out);
+  // A bug does harm only when its moment comes, and which faults a run has is chance: a run that met no
+  // harm is followed by a longer one.
+  test(`a planted bug is found: ${bug}`, { timeout: 480000 }, async () => {
+    let last;
+    for (const seconds of [8, 16, 32, 64]) {
+      last = await auction('--seconds', String(seconds), '--plant', bug);
+      if (last.code === 1) break;
+    }
+    assert.equal(last.code, 1, last.out);
+    assert.match(last.out, found, last.out);
   });
 }
 
