@@ -9,14 +9,15 @@ $$;
 
 -- Count a look at a listing that the viewer (null: anonymous) may see and does not own.  Losing one in a
 -- crash is no harm, so nobody waits for the disk.
-CREATE FUNCTION count_view(p_viewer uuid, p_listing uuid) RETURNS void LANGUAGE sql
-SET synchronous_commit = off
-AS $$
+CREATE FUNCTION count_view(p_viewer uuid, p_listing uuid) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    -- For the whole transaction: a SET clause of the function would be over before the commit that waits.
+    PERFORM set_config('synchronous_commit', 'off', true);
     UPDATE listing_views v SET views = views + 1 FROM listings l
         WHERE l.id = p_listing AND v.listing_id = l.id AND l.client_id IS DISTINCT FROM p_viewer
           AND (l.status IN ('live', 'sold', 'expired')
-               OR (SELECT u.role = 'ADMIN' FROM users u WHERE u.id = p_viewer) IS TRUE)
-$$;
+               OR (SELECT u.role = 'ADMIN' FROM users u WHERE u.id = p_viewer) IS TRUE);
+END $$;
 
 -- Watch (or stop watching) what one may see; the number of watchers then, null when there is no such listing.
 CREATE FUNCTION watch_listing(p_user uuid, p_listing uuid, p_on boolean) RETURNS bigint LANGUAGE plpgsql AS $$

@@ -9,6 +9,7 @@ int bids_main(void);
 int
 main(void)
 {
+    bool quoted = false;
     for (const char *s = market_newest.text; *s != '\0';) {
         if (strncmp(s, "{?", 2) == 0) {
             s = strstr(s, "?}") + 2;
@@ -16,7 +17,9 @@ main(void)
             fputs(s[1] == '7' ? "20" : s[1] == '8' ? "20 * :page" : "NULL::uuid", stdout);
             s += 2;
         } else {
-            putchar(*s++);
+            quoted ^= *s == '"';
+            putchar(quoted && *s == ':' ? '_' : *s);   /* pgbench would take "price:rupees" for a variable */
+            s++;
         }
     }
     puts(";");
