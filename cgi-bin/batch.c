@@ -7,7 +7,10 @@
  * A lost connection leaves it open whether a batch was committed, so its bids are given up, not tried
  * again: a second try could tell a vendor that his own bid topped him.  An error that the server reports
  * has rolled everything back, and then each bid is tried singly, so that one bad apple costs the
- * others nothing. */
+ * others nothing; not when it took too long, for each would.
+ *
+ * No memory gives a batch up before it is sent, or, when it shows afterwards (in the answer), as a lost
+ * connection does. */
 #include "batch.h"
 
 #include "config.h"
@@ -15,6 +18,7 @@
 #include "req_inside.h"
 
 #include <pthread.h>
+#include <setjmp.h>
 
 /* A batch's answer, shared by its bids; the last one to end its request frees it. */
 struct outcome {
@@ -157,38 +161,60 @@ outcome_drop(void *what)
 }
 
 static void
-place_all(struct db *db, struct waiting *const *w, int n)
+no_memory(void *out)
 {
-    struct outcome *o = calloc(1, sizeof *o);
-    struct arena *a = arena_new();
-    if (o == NULL || a == NULL)
-        abort();
+    longjmp(*(jmp_buf *)out, 1);
+}
+
+/* The rows of the N bids at W, in A.  NULL: none was placed, or nobody knows; SQLSTATE tells which. */
+static const struct rows *
+place_rows(struct db *db, struct arena *a, struct waiting *const *w, int n, char sqlstate[6])
+{
+    jmp_buf out;
     const char *param[N_MEMBERS + 3];
+
+    memcpy(sqlstate, "53200", 6);   /* what it is when we come back: db sends nothing before it has all its memory */
+    if (setjmp(out) != 0)
+        return NULL;
+    arena_on_oom(a, no_memory, &out);
     for (int m = 0; m < N_MEMBERS; m++)
         param[m] = array_of(a, w, n, (enum member)m);
     param[N_MEMBERS] = queue.rules;
     param[N_MEMBERS + 1] = queue.rate_max;
     param[N_MEMBERS + 2] = queue.rate_window;
-    *o = (struct outcome){ .arena = a, .users = n, .rows = db_query(db, a, &place, param, N_MEMBERS + 3) };
-    if (o->rows != NULL && o->rows->n == n) {
+    const struct rows *rows = db_query(db, a, &place, param, N_MEMBERS + 3);
+    memcpy(sqlstate, db_sqlstate(db), 6);
+    arena_on_oom(a, NULL, NULL);
+    return rows;
+}
+
+static void
+place_all(struct db *db, struct waiting *const *w, int n)
+{
+    char sqlstate[6] = "53200";
+    struct outcome *o = calloc(1, sizeof *o);
+    struct arena *a = o != NULL ? arena_new() : NULL;
+    const struct rows *rows = a != NULL ? place_rows(db, a, w, n, sqlstate) : NULL;
+    if (rows != NULL && rows->n == n) {
+        *o = (struct outcome){ .arena = a, .users = n, .rows = rows };
         for (int i = 0; i < n; i++) {
             w[i]->outcome = o;
-            w[i]->b->rows = o->rows;
+            w[i]->b->rows = rows;
             w[i]->b->row = i;
         }
         return;
     }
     arena_free(a);
     free(o);
-    bool rolled_back = strncmp(db_sqlstate(db), "08", 2) != 0;
+    bool rolled_back = strncmp(sqlstate, "08", 2) != 0 && strcmp(sqlstate, "57014") != 0;
     if (n > 1 && rolled_back) {
-        log_warn("a batch of bids failed, they are tried singly", log_i("bids", n), log_s("sqlstate", db_sqlstate(db)));
+        log_warn("a batch of bids failed, they are tried singly", log_i("bids", n), log_s("sqlstate", sqlstate));
         for (int i = 0; i < n; i++)
             place_all(db, &w[i], 1);
         return;
     }
     for (int i = 0; i < n; i++)
-        memcpy(w[i]->sqlstate, db_sqlstate(db), sizeof w[i]->sqlstate);
+        memcpy(w[i]->sqlstate, sqlstate, sizeof w[i]->sqlstate);
 }
 
 /* Lead batches until ME is done, then pass the lead on.  Called and left with the lock held. */

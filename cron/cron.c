@@ -168,7 +168,7 @@ cron_main(const struct cron *job, int argc, char **argv)
         return EX_OSERR;
     if (job->begin != NULL && (code = job->begin()) != EX_OK)
         return code;
-    db_init(config()->database_url, job->name, 1);
+    db_init(config()->database_url, job->name, 1, config()->db_timeout_s);
     if ((a = arena_new()) == NULL)
         return EX_OSERR;
     db = db_open();

@@ -137,7 +137,7 @@ begin(void)
     sentry_open(c->sentry_dsn, c->state_dir, "selliko-send-whatsapp");
     (void)metrics_open(c->state_dir);
     metrics_process("selliko-send-whatsapp");
-    db_init(c->database_url, "selliko-send-whatsapp", 1);
+    db_init(c->database_url, "selliko-send-whatsapp", 1, c->db_timeout_s);
     queue_open(&limits);
     post_open(url, sender.live ? c->whatsapp_access_token : "", c->whatsapp_timeout_s);
     return EX_OK;

@@ -468,7 +468,7 @@ set_up(void (*init)(void))
     metrics_own_set(METRICS_DB_IN_USE, 0);
     token_init(c->jwt_secret);
     fileurl_init(c->file_url_secret, c->file_url_secret_old);
-    db_init(c->database_url, app.program, c->db_connections);
+    db_init(c->database_url, app.program, c->db_connections, c->db_timeout_s);
     for (size_t i = 0; i < app.n_routes; i++)
         app.routes[i].metrics = metrics_route(app.program, app.routes[i].pattern, app.routes[i].method);
     if (init != NULL)

@@ -158,6 +158,8 @@ struct config_roles {
     X(INT(1, 64), processes, PROCESSES, "1", "of each FastCGI program") \
     X(INT(1, 256), threads, THREADS, "16", "of each process: requests worked on at the same time") \
     X(INT(1, 64), db_connections, DB_CONNECTIONS, "4", "of each process, which its requests share") \
+    X(INT(1, 600), db_timeout_s, DB_TIMEOUT_SECONDS, "45", \
+      "a statement that takes longer is ended, and a database that is silent for longer given up") \
     X(INT(1, 16), batchers, BATCHERS, "2", "connections on which the bids program commits groups of bids") \
     X(INT(1, 600), shutdown_s, SHUTDOWN_SECONDS, "30", "at most this long for the requests in hand") \
     S("Realtime gateway") \

@@ -15,8 +15,12 @@
 #include "shape.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sys/socket.h>
+
+/* Added to the server's own limit for a statement: who answers late has 57014 to say, who is silent is gone. */
+enum { GRACE_MS = 3000 };
 
 /* How a column is written to JSON, from its name and type; see db.h. */
 enum kind { K_STRING, K_BARE, K_BOOL, K_JSON, K_TIME, K_RUPEES, K_SEALED, K_THUMBNAIL, K_SILENT };
@@ -36,7 +40,8 @@ struct db_columns {
 
 static struct {
     const char *url, *application;
-} where = { "", "selliko" };
+    int timeout_s;
+} where = { "", "selliko", 0 };
 
 static atomic_int next_id = 1;
 
@@ -44,10 +49,11 @@ static atomic_int next_id = 1;
 static struct db_columns *_Atomic columns[DB_MAX_STATEMENTS];
 
 void
-db_init(const char *url, const char *application, int pool_size)
+db_init(const char *url, const char *application, int pool_size, int timeout_s)
 {
     where.url = url;
     where.application = application;
+    where.timeout_s = timeout_s;
     db_pool_init(pool_size);
 }
 
@@ -66,7 +72,7 @@ disconnect(struct db *db)
 {
     PQfinish(db->conn);
     db->conn = NULL;
-    db->in_transaction = false;
+    db->in_transaction = db->gave_up = false;
     memset(db->is_prepared, 0, sizeof db->is_prepared);
 }
 
@@ -88,10 +94,10 @@ db_sqlstate(const struct db *db)
 bool
 db_is_transient(const char *s)
 {
-    /* no connection, too many, shutting down or starting, out of resources, serialisation, deadlock,
-     * lock not available, a standby that cannot write yet */
+    /* no connection, too many, shutting down or starting, out of resources, out of time, serialisation,
+     * deadlock, lock not available, a standby that cannot write yet */
     return strncmp(s, "08", 2) == 0 || strncmp(s, "53", 2) == 0 || strncmp(s, "57P", 3) == 0
-        || strncmp(s, "40", 2) == 0 || strcmp(s, "55P03") == 0 || strcmp(s, "25006") == 0;
+        || strcmp(s, "57014") == 0 || strncmp(s, "40", 2) == 0 || strcmp(s, "55P03") == 0 || strcmp(s, "25006") == 0;
 }
 
 void *
@@ -142,7 +148,7 @@ db_connect(struct db *db)
         /* A server that went away has closed its end: seen here, before a statement is risked on it. */
         char byte;
         ssize_t n = db->in_transaction ? -1 : recv(PQsocket(db->conn), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-        bool dead = PQstatus(db->conn) != CONNECTION_OK || n == 0
+        bool dead = PQstatus(db->conn) != CONNECTION_OK || PQpipelineStatus(db->conn) != PQ_PIPELINE_OFF || n == 0
             || (n < 0 && !db->in_transaction && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
         if (n > 0) {   /* a notice or notification, or the server's farewell */
             dead |= PQconsumeInput(db->conn) == 0 || PQstatus(db->conn) != CONNECTION_OK;
@@ -152,18 +158,20 @@ db_connect(struct db *db)
         if (!dead) {
             if (keys_are_stale() && PQtransactionStatus(db->conn) == PQTRANS_IDLE)
                 (void)db_load_keys(db);
-            return true;
+            if (db->conn != NULL)
+                return true;
         }
         disconnect(db);
     }
+    char options[256];
+    snprintf(options, sizeof options, "-c TimeZone=UTC -c DateStyle=ISO -c extra_float_digits=1 "
+             "-c IntervalStyle=postgres -c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c jit=off "
+             "-c statement_timeout=%ds", where.timeout_s);
     const char *keys[] = { "dbname", "application_name", "fallback_application_name", "connect_timeout",
                            "options", "client_encoding", NULL };
-    const char *values[] = { where.url, NULL, where.application, "3",
-                             "-c TimeZone=UTC -c DateStyle=ISO -c extra_float_digits=1 -c IntervalStyle=postgres "
-                             "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c jit=off",
-                             "UTF8", NULL };
+    const char *values[] = { where.url, NULL, where.application, "3", options, "UTF8", NULL };
     PGconn *conn = PQconnectdbParams(keys, values, 1);
-    if (conn == NULL || PQstatus(conn) != CONNECTION_OK) {
+    if (conn == NULL || PQstatus(conn) != CONNECTION_OK || PQsetnonblocking(conn, 1) != 0) {
         set_error(db, "08001");
         metrics_add(METRICS_DB_FAILURES, 1);
         log_error("no database connection", log_s("detail", conn != NULL ? PQerrorMessage(conn) : "no memory"));
@@ -173,7 +181,7 @@ db_connect(struct db *db)
     PQsetNoticeReceiver(conn, db_ignore_notice, NULL);
     db->conn = conn;
     (void)db_load_keys(db);
-    return true;
+    return db->conn != NULL;   /* or lost again at once */
 }
 
 void
@@ -181,6 +189,67 @@ db_ignore_notice(void *ctx, const PGresult *res)
 {
     (void)ctx;
     (void)res;
+}
+
+/* ---- waiting ---- */
+
+/* Until when an answer that is asked for now is waited for. */
+static uint64_t
+deadline_ns(void)
+{
+    return where.timeout_s == 0 ? UINT64_MAX
+        : metrics_clock_ns() + (uint64_t)where.timeout_s * 1000000000u + GRACE_MS * UINT64_C(1000000);
+}
+
+/* Send what is not sent yet and read until there is a result (or the end of one).  False: there will be none.
+ * PQgetResult would wait for ever: for a server that is silent, and when libpq has no memory to say that a
+ * pipeline has ended.  It has a sentence for that, though, which is the only thing that tells. */
+static bool
+has_answer(struct db *db, uint64_t deadline)
+{
+    size_t complaint = strlen(PQerrorMessage(db->conn));
+    for (;;) {
+        int unsent = PQflush(db->conn);
+        if (unsent < 0)
+            return false;
+        if (PQisBusy(db->conn) == 0)
+            return true;
+        if (strlen(PQerrorMessage(db->conn)) != complaint)
+            return false;
+        uint64_t now = metrics_clock_ns(), left = deadline > now ? (deadline - now) / 1000000 : 0;
+        struct pollfd fd = { .fd = PQsocket(db->conn), .events = (short)(unsent > 0 ? POLLIN | POLLOUT : POLLIN) };
+        int ready = poll(&fd, 1, left > INT32_MAX ? -1 : (int)left);
+        if (ready == 0 || (ready < 0 && errno != EINTR))
+            return false;
+        if (ready > 0 && (fd.revents & ~POLLOUT) != 0 && PQconsumeInput(db->conn) == 0)
+            return false;
+    }
+}
+
+/* PQgetResult, with an end: NULL and GAVE_UP when there is no answer, and then the connection is of no use. */
+static PGresult *
+next_result(struct db *db, uint64_t deadline)
+{
+    if (db->gave_up || !has_answer(db, deadline)) {
+        db->gave_up = true;
+        return NULL;
+    }
+    return PQgetResult(db->conn);
+}
+
+/* The last result of plain SQL, as PQexec. */
+static PGresult *
+command(struct db *db, const char *text)
+{
+    PGresult *last = NULL, *res;
+    uint64_t deadline = deadline_ns();
+    if (PQsendQuery(db->conn, text) == 0)
+        return NULL;
+    while ((res = next_result(db, deadline)) != NULL) {
+        PQclear(last);
+        last = res;
+    }
+    return last;
 }
 
 /* ---- columns ---- */
@@ -203,6 +272,7 @@ kind_of(Oid type, const char *suffix)
     }
 }
 
+/* NULL when there is no memory. */
 static const struct db_columns *
 columns_of(int id, const PGresult *res)
 {
@@ -212,7 +282,7 @@ columns_of(int id, const PGresult *res)
     int n = PQnfields(res);
     struct db_columns *cols = calloc(1, sizeof *cols + (size_t)n * sizeof cols->col[0]);
     if (cols == NULL)
-        abort();
+        return NULL;
     cols->n = n;
     for (int i = 0; i < n; i++) {
         struct column *c = &cols->col[i];
@@ -469,18 +539,21 @@ send_statement(struct db *db, struct db_call *call)
 }
 
 static void
-clear(void *res)
+clear(void *what)
 {
-    PQclear(res);
+    struct rows *rows = what;
+    PQclear(rows->res);
 }
 
 /* The answer to one statement of the pipeline.  False: it failed, or was aborted by one before it. */
 static bool
-read_answer(struct db *db, struct arena *a, struct db_call *call, bool *noted)
+read_answer(struct db *db, struct db_call *call, uint64_t deadline, bool *noted)
 {
     bool good = true;
     for (int i = call->prepares ? 0 : 1; i < 2; i++) {
-        PGresult *res = PQgetResult(db->conn);
+        PGresult *res = next_result(db, deadline);
+        if (db->gave_up)
+            return false;
         ExecStatusType status = PQresultStatus(res);
         bool this_good = status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK;
         if (!this_good) {
@@ -491,18 +564,20 @@ read_answer(struct db *db, struct arena *a, struct db_call *call, bool *noted)
                 note_failure(db, res);
             *noted |= status != PGRES_PIPELINE_ABORTED;
         }
-        if (i == 1 && this_good) {
-            struct rows *rows = arena_alloc(a, sizeof *rows);
-            *rows = (struct rows){ .n = PQntuples(res), .res = res, .cols = columns_of(call->id, res) };
-            arena_own(a, res, clear);
-            call->rows = rows;
+        const struct db_columns *cols = i == 1 && this_good ? columns_of(call->id, res) : NULL;
+        if (cols != NULL) {
+            *call->answer = (struct rows){ .n = PQntuples(res), .res = res, .cols = cols };
+            call->rows = call->answer;
         } else {
+            if (i == 1 && this_good) {
+                note_failure(db, NULL);   /* it has happened, but nobody can read what */
+                *noted = true;
+                good = false;
+            }
             PQclear(res);
         }
-        if (res != NULL) {
-            PGresult *end = PQgetResult(db->conn);   /* NULL: the end of this command's results */
-            PQclear(end);
-        }
+        if (res != NULL)
+            PQclear(next_result(db, deadline));   /* NULL: the end of this command's results */
     }
     return good;
 }
@@ -510,9 +585,15 @@ read_answer(struct db *db, struct arena *a, struct db_call *call, bool *noted)
 bool
 db_pipeline(struct db *db, struct arena *a, struct db_call *calls, int n)
 {
+    /* No memory is noticed here, before anything is sent: with an answer half read, leaving by the arena's
+     * handler would give the next one who uses this connection the rest of it. */
+    for (int i = 0; i < n; i++) {
+        calls[i].answer = arena_zalloc(a, 1, sizeof *calls[i].answer);
+        arena_own(a, calls[i].answer, clear);
+    }
     if (!db_connect(db))
         return false;
-    uint64_t began = metrics_clock_ns();
+    uint64_t began = metrics_clock_ns(), deadline = deadline_ns();
     bool good = PQenterPipelineMode(db->conn) == 1;
     int sent = 0;
     while (good && sent < n)
@@ -521,17 +602,18 @@ db_pipeline(struct db *db, struct arena *a, struct db_call *calls, int n)
     bool noted = false;
     if (good) {
         for (int i = 0; i < n; i++)
-            good &= read_answer(db, a, &calls[i], &noted);
-        PGresult *sync = PQgetResult(db->conn);
+            good &= read_answer(db, &calls[i], deadline, &noted);
+        PGresult *sync = next_result(db, deadline);
         good &= PQresultStatus(sync) == PGRES_PIPELINE_SYNC;
         PQclear(sync);
         if (PQstatus(db->conn) == CONNECTION_OK && PQexitPipelineMode(db->conn) == 0)
             good = false;
     }
-    if (PQstatus(db->conn) != CONNECTION_OK || PQpipelineStatus(db->conn) != PQ_PIPELINE_OFF) {
+    if (db->gave_up || PQstatus(db->conn) != CONNECTION_OK || PQpipelineStatus(db->conn) != PQ_PIPELINE_OFF) {
         if (!noted) {
             metrics_add(METRICS_DB_FAILURES, 1);
-            log_error("database connection lost", log_s("detail", PQerrorMessage(db->conn)));
+            log_error(db->gave_up ? "the database does not answer" : "database connection lost",
+                      log_s("detail", PQerrorMessage(db->conn)));
         }
         if (!noted || !db_is_transient(db->sqlstate))
             set_error(db, "08006");
@@ -555,7 +637,7 @@ db_command(struct db *db, const char *text)
 {
     if (!db_connect(db))
         return false;
-    PGresult *res = PQexec(db->conn, text);
+    PGresult *res = command(db, text);
     ExecStatusType status = PQresultStatus(res);
     bool good = status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK;
     if (!good)
@@ -563,7 +645,7 @@ db_command(struct db *db, const char *text)
     PQclear(res);
     db->in_transaction = PQtransactionStatus(db->conn) == PQTRANS_INTRANS
         || PQtransactionStatus(db->conn) == PQTRANS_INERROR;
-    if (PQstatus(db->conn) != CONNECTION_OK)
+    if (db->gave_up || PQstatus(db->conn) != CONNECTION_OK)
         disconnect(db);
     return good;
 }
@@ -579,7 +661,7 @@ db_wake(struct db *db, const char *channel)
 bool
 db_load_keys(struct db *db)
 {
-    PGresult *res = PQexec(db->conn, "SELECT purpose, version, encode(wrapped, 'hex') FROM encryption_keys");
+    PGresult *res = command(db, "SELECT purpose, version, encode(wrapped, 'hex') FROM encryption_keys");
     bool good = PQresultStatus(res) == PGRES_TUPLES_OK;
     for (int i = 0; good && i < PQntuples(res); i++) {
         uint8_t wrapped[CRYPTO_WRAPPED_LEN], key[CRYPTO_KEY_LEN];
@@ -595,5 +677,7 @@ db_load_keys(struct db *db)
         good = crypto_keyring_add(purpose, version, key);
     }
     PQclear(res);
+    if (db->gave_up)
+        disconnect(db);
     return good;
 }

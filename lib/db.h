@@ -74,8 +74,10 @@ void rows_json(struct jw *j, const char *key, const struct rows *rows);
 
 /* ---- the lower layer ---- */
 
-/* Called once before threads start: where to connect, and what the connections are called there. */
-void db_init(const char *url, const char *application, int pool_size);
+/* Called once before threads start: where to connect, what the connections are called there, and how many
+ * seconds a statement may take (0: as many as it likes).  The server ends it then (57014); when it does not
+ * even say that, the connection is given up (08006) and made anew: nobody waits for ever. */
+void db_init(const char *url, const char *application, int pool_size, int timeout_s);
 
 /* A connection of one's own; opened at its first use and again after it broke.  Never NULL. */
 struct db *db_open(void);

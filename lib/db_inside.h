@@ -13,6 +13,7 @@ struct db {
     PGconn *conn;
     char sqlstate[6];
     bool in_transaction;
+    bool gave_up;       /* no answer came, or none can be read: the connection is of no use any more */
     bool is_prepared[DB_MAX_STATEMENTS];   /* by statement id; forgotten with the connection */
 };
 
@@ -23,13 +24,15 @@ struct db_call {
     int n;
     int id;
     bool prepares;
+    struct rows *answer;       /* its place in the arena */
     const struct rows *rows;   /* the answer, NULL until then or when it failed */
 };
 
 /* Make sure there is a living connection. */
 bool db_connect(struct db *db);
 
-/* Send N statements and one Sync, read all answers.  False when any failed. */
+/* Send N statements and one Sync, read all answers.  False when any failed.  The arena's handler for no
+ * memory is called, if at all, before anything is sent. */
 bool db_pipeline(struct db *db, struct arena *a, struct db_call *calls, int n);
 void db_ignore_notice(void *ctx, const PGresult *res);
 

@@ -231,7 +231,7 @@ main(void)
     sentry_open(c->sentry_dsn, c->state_dir, "gateway");
     (void)metrics_open(c->state_dir);
     metrics_process("gateway");
-    db_init(c->database_url, "gateway", 1);
+    db_init(c->database_url, "gateway", 1, c->db_timeout_s);
     signal(SIGPIPE, SIG_IGN);
     allow_many_files();
     if (!set_up()) {

@@ -245,7 +245,7 @@ main(int argc, char **argv)
     if (!config_load(stderr))
         return 1;
     token_init(config()->jwt_secret);
-    db_init(config()->database_url, "seeder", 1);
+    db_init(config()->database_url, "seeder", 1, 0);
     db = db_open();
     arena = arena_new();
     keeps = arena_new();

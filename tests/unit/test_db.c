@@ -24,7 +24,7 @@ row_of(struct arena *a, int id, const struct cell *cell, int n)
     }
     struct rows *rows = arena_alloc(a, sizeof *rows);
     *rows = (struct rows){ .n = 1, .res = res, .cols = columns_of(id, res) };
-    arena_own(a, res, clear);
+    arena_own(a, rows, clear);
     return rows;
 }
 
@@ -111,7 +111,7 @@ without_a_server_a_statement_fails_and_says_so(void **state)
     (void)state;
     static struct sql one = { .name = "one", .text = "SELECT 1" };
     struct arena *a = arena_new();
-    db_init("host=/nonexistent dbname=none", "test", 1);
+    db_init("host=/nonexistent dbname=none", "test", 1, 5);
     struct db *db = db_open();
     assert_null(db_run(db, a, one));
     assert_string_equal(db_sqlstate(db), "08001");
