@@ -94,6 +94,7 @@ upload_proof(struct req *r)
 
     char name[CRYPTO_UUID_SIZE];
     crypto_uuid7(name);
+    db_let_go(r);
     struct image_job job = { .kind = IMAGE_PROOF, .source = photo->path, .dir = store_stage_path(form->stage), .name = name };
     while (sem_wait(&room) != 0)
         ;

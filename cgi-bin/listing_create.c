@@ -5,8 +5,8 @@
  * by a rename (or to the bucket), and the transaction commits.  Whatever fails before the commit takes everything
  * with it; a crash between rename and commit leaves a folder without a row, which selliko-purge finds.
  *
- * Photos cost seconds of CPU, so only a few forms are worked on at once (the rest of the program answers
- * meanwhile), and an IMEI that is taken is refused before, not after.  The claim on the IMEI that
+ * Photos cost seconds of CPU, so only a few forms are worked on at once.  The others wait for their turn without
+ * holding what the program's short requests need (a connection, one of their threads).  And an IMEI that is taken is refused before, not after.  The claim on the IMEI that
  * counts is the primary key of listing_imeis. */
 #include "listing_create.h"
 
@@ -252,6 +252,7 @@ create(struct req *r, const struct upload *form, struct phone *p, const char *ha
     const char *second = p->imei2 != NULL ? imei_hash(r, p->imei2) : NULL;
     if (rows_bool(db_the_row(r, taken, imei_hash(r, p->imei1), second), 0, "taken"))
         return fail(r, ERR_DUPLICATE_IMEI);
+    db_let_go(r);
     if (!make_pictures(r, form, p))
         return refuse_input(r);
 

@@ -44,6 +44,7 @@ static struct {
     int n_threads;
     atomic_int draining;            /* threads that know that we are to stop */
     atomic_int n_conns;
+    atomic_int n_streams;           /* requests of routes that STREAM */
 } app = { .listen_fd = 0 };
 
 /* ---- routing ---- */
@@ -215,6 +216,11 @@ run(struct req *r)
                 ? arena_printf(r->arena, "%s %s", in->route->method, in->route->pattern) : "none");
     if (in->route == NULL)
         return;
+    if ((in->route->flags & STREAMS) != 0) {
+        in->streams = true;
+        if (++app.n_streams > APP_STREAMS_MAX)
+            give_up(r, ERR_UNAVAILABLE);
+    }
     read_token(r);
     read_key(r);
     (void)in->route->handler(r);
@@ -325,6 +331,8 @@ serve(struct conn *c, struct arena *arena)
     drain(r);
     FCGX_Finish_r(&c->fcgi);   /* flushes: from here the client has his answer */
     req_db_end(r, in->answer.status < 400);
+    if (in->streams)
+        app.n_streams--;
     uint64_t ns = now_ns() - began;
     if (in->route != NULL)
         metrics_request(in->route->metrics, in->answer.status, ns);
@@ -455,6 +463,15 @@ on_term(int sig)
     (void)n;
 }
 
+static int
+threads_wanted(void)
+{
+    for (size_t i = 0; i < app.n_routes; i++)
+        if ((app.routes[i].flags & STREAMS) != 0)
+            return config()->threads + APP_STREAMS_MAX;
+    return config()->threads;
+}
+
 static void
 set_up(void (*init)(void))
 {
@@ -462,7 +479,7 @@ set_up(void (*init)(void))
     sentry_open(c->sentry_dsn, c->state_dir, app.program);
     (void)metrics_open(c->state_dir);
     metrics_process(app.program);
-    metrics_own_set(METRICS_THREADS, c->threads);
+    metrics_own_set(METRICS_THREADS, threads_wanted());
     metrics_own_set(METRICS_REQUESTS, 0);
     metrics_own_set(METRICS_DB_LIMIT, c->db_connections);
     metrics_own_set(METRICS_DB_IN_USE, 0);
@@ -514,7 +531,7 @@ app_run(const char *program, struct route *routes, size_t n, void (*init)(void))
         return EX_USAGE;
     }
 
-    int threads = app.n_threads = config()->threads;
+    int threads = app.n_threads = threads_wanted();
     pthread_t *thread = calloc((size_t)threads, sizeof *thread);
     pthread_attr_t attr;
     if (thread == NULL || pthread_attr_init(&attr) != 0 || pthread_attr_setstacksize(&attr, 512 * 1024) != 0)

@@ -31,10 +31,15 @@ enum {
 /* What is special about a route. */
 enum {
     TAKES_KEY = 1,     /* Idempotency-Key */
-    STREAMS = 2,       /* the handler reads the body itself (req_read); no limit but nginx's */
+    STREAMS = 2,       /* the handler reads the body itself (req_read; no limit but nginx's) and may work on it for
+                        * seconds: such requests have APP_STREAMS_MAX threads more, so that they never keep the
+                        * short ones waiting, and what comes beyond is refused at once (503) */
     RAW_BODY = 4,      /* any content type, up to 3 MB (webhooks) */
     CACHEABLE = 8,     /* public pages: an anonymous answer may be kept for a second */
 };
+
+/* Photos of about so many forms are worked on before the web server gives up on the last one (60 s). */
+enum { APP_STREAMS_MAX = 40 };
 
 struct route {
     const char *method, *pattern;

@@ -136,6 +136,10 @@ const struct rows *db_queued(struct req *r, int ticket);
 void db_begin(struct req *r);
 void db_commit(struct req *r);
 
+/* Before something long that needs no database (photos): the connection goes back to the pool, where a few serve
+ * all of the program's threads; the next statement borrows one again.  Nothing within a transaction. */
+void db_let_go(struct req *r);
+
 /* After the request's answer is out and committed: wake the gateway, the sender. */
 void db_wake_later(struct req *r, const char *channel);
 

@@ -222,6 +222,16 @@ req_user(struct req *r)
 }
 
 void
+db_let_go(struct req *r)
+{
+    struct req_inside *in = r->inside;
+    if (in->db == NULL || in->in_transaction || in->n_wake > 0)   /* who is woken is told over it */
+        return;
+    db_pool_put(in->db);
+    in->db = NULL;
+}
+
+void
 req_db_end(struct req *r, bool committed)
 {
     struct db *db = r->inside->db;

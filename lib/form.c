@@ -35,6 +35,7 @@ bool
 form_read(struct req *r, struct store *store, struct upload **form, reply *refusal)
 {
     (void)req_user(r);   /* before megabytes are read */
+    db_let_go(r);
     enum upload_error e = upload_read(r->arena, store, req_content_type(r), read_body, r, &UPLOAD_LIMITS, form);
     if (e != UPLOAD_OK) {
         *refusal = refuse_form(r, e, *form);

@@ -31,6 +31,7 @@ struct req_inside {
     const struct route *route;
     jmp_buf out;                      /* give_up: back to the loop */
     struct req_answer answer;
+    bool streams;                     /* counts among those that may take long */
 
     /* who */
     struct token_claims claims;

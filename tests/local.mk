@@ -57,7 +57,7 @@ FUZZERS += tests/fuzz/fuzz_s3list
 FUZZERS += tests/fuzz/fuzz_whatsapp
 
 # What the measurements need beside the service.
-EXTRA_PROGRAMS = tests/bench/seeder tests/bench/statement
+EXTRA_PROGRAMS = tests/bench/seeder tests/bench/statement tests/bench/pace
 tests_bench_statement_SOURCES  = tests/bench/statement.c cgi-bin/batch.c
 tests_bench_statement_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/cgi-bin
 

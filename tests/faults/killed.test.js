@@ -10,21 +10,14 @@ const w = own({ RATE_LIMITS: 'off' });
 let client, admin, vendors;
 before(async () => { [client, admin] = await Promise.all([signIn(w), signIn(w, 'ADMIN')]); vendors = await several(w, 'VENDOR', 4); });
 
-// Processes of this instance that execute the program NAME
-function pids(name) {
-  const app = fs.realpathSync(path.join(w.state, 'app'));
-  return fs.readdirSync('/proc').filter((p) => /^\d+$/.test(p)).map(Number).filter((p) => {
-    try { const exe = fs.readlinkSync(`/proc/${p}/exe`); return exe.startsWith(`${app}/`) && path.basename(exe) === name; } catch { return false; }
-  });
-}
-function kill(name) { const all = pids(name); for (const p of all) { try { process.kill(p, 'SIGKILL'); } catch { /* gone already */ } } return all.length; }
+function kill(name) { const all = w.pids(name); for (const p of all) { try { process.kill(p, 'SIGKILL'); } catch { /* gone already */ } } return all.length; }
 const ask = (p, token) => w.request('GET', p, { token, unchecked: true }).then((r) => r.status, () => 0);
 
 const probes = { auth: '/users/me', listings: '/listings', bids: '/marketplace', orders: '/orders', status: '/health' };
 for (const [program, p] of Object.entries(probes)) {
   test(`${program} is killed: a new one serves`, { timeout: 60000 }, async () => {
     for (let i = 0; i < 3; i++) {
-      await until(`${program} runs`, () => pids(program).length > 0, 20);
+      await until(`${program} runs`, () => w.pids(program).length > 0, 20);
       assert.ok(kill(program) > 0);
       await until(`${p} again`, async () => await ask(p, client.token) === 200, 20);
       for (const [other, q] of Object.entries(probes)) if (other !== program) assert.equal(await ask(q, client.token), 200, `${other} was not touched`);
@@ -67,7 +60,7 @@ test('figures outlive the program that counted them, and what it had in hand doe
   await Promise.all(all);
   await until('bids again', async () => await ask('/marketplace') === 200, 20);
   assert.ok(await figure('bids_placed_total') >= placed);
-  assert.equal(await figure('selliko_processes{program="bids"}'), pids('bids').length);
+  assert.equal(await figure('selliko_processes{program="bids"}'), w.pids('bids').length);
   assert.ok(await figure('selliko_requests_in_hand{program="bids"}') <= 1, 'those of the dead are not counted');
 });
 
@@ -97,7 +90,7 @@ test('the photo worker is killed: that upload fails or is tried again, the progr
 });
 
 test('the utilities are killed: what is due is done by those that follow', { timeout: 120000 }, async () => {
-  for (const name of ['selliko-close-auctions', 'selliko-send-whatsapp']) { await until(name, () => pids(name).length, 20); kill(name); }
+  for (const name of ['selliko-close-auctions', 'selliko-send-whatsapp']) { await until(name, () => w.pids(name).length, 20); kill(name); }
   const [l] = quickListing(w, client.id, { ends: '1 second' });
   assert.equal((await ended(w, l)).status, 'expired');
   await askOtp(w, phone());

@@ -40,12 +40,6 @@ after(() => { server.closeAllConnections(); server.close(); });
 beforeEach(() => { events.length = 0; answer = () => 200; });
 
 const arrived = (what, is) => until(what, () => events.find(({ event }) => is(event)), 30);
-function pids(name) {
-  const app = fs.realpathSync(path.join(w.state, 'app'));
-  return fs.readdirSync('/proc').filter((p) => /^\d+$/.test(p)).map(Number).filter((p) => {
-    try { const exe = fs.readlinkSync(`/proc/${p}/exe`); return exe.startsWith(`${app}/`) && path.basename(exe) === name; } catch { return false; }
-  });
-}
 // While the dashboard's function is missing
 async function broken(work) {
   w.sql('ALTER FUNCTION recent_activity(int) RENAME TO recent_activity_away');
@@ -75,7 +69,7 @@ test('what is the caller\'s mistake is not told', async () => {
 });
 
 test('a crash is told, with the signal and the place', { timeout: 60000 }, async () => {
-  const [pid] = await until('agent runs', () => pids('agent').length && pids('agent'));
+  const [pid] = await until('agent runs', () => w.pids('agent').length && w.pids('agent'));
   process.kill(pid, 'SIGSEGV');
   const { event } = await arrived('the crash', (e) => e.level === 'fatal');
   assert.equal(event.logger, 'agent');
@@ -83,7 +77,7 @@ test('a crash is told, with the signal and the place', { timeout: 60000 }, async
   assert.equal(crash.type, 'SIGSEGV');
   assert.deepEqual(crash.mechanism, { type: 'signalhandler', handled: false });
   assert.ok(crash.stacktrace.frames.length > 0);
-  await until('a new one', () => pids('agent').some((p) => p !== pid));
+  await until('a new one', () => w.pids('agent').some((p) => p !== pid));
 });
 
 test('nobody\'s data is in it', { timeout: 120000 }, async () => {

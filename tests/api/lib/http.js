@@ -58,7 +58,7 @@ function checkError(r, where) {
   assert.doesNotMatch(r.text, /libpq|postgres|SQLSTATE|\/home\/|\/tmp\/|\.c:\d|nginx/i, `${where}: tells of the inside`);
 }
 
-// {token, json, body, headers, unchecked, timeout} -> {status, headers, text, body, buffer}
+// {token, json, body, headers, unchecked, timeout, agent} -> {status, headers, text, body, buffer}
 function request(base, method, path, o = {}) {
   const url = new URL(base);
   const headers = { ...o.headers };
@@ -67,7 +67,7 @@ function request(base, method, path, o = {}) {
   if (o.token) headers.authorization ??= `Bearer ${o.token}`;
   if (body !== undefined && headers['content-length'] === undefined && headers['transfer-encoding'] === undefined) headers['content-length'] = Buffer.byteLength(body);
   return new Promise((resolve, reject) => {
-    const q = http.request({ host: url.hostname, port: url.port, method, path, headers, agent, timeout: o.timeout ?? 60000 }, (res) => {
+    const q = http.request({ host: url.hostname, port: url.port, method, path, headers, agent: o.agent ?? agent, timeout: o.timeout ?? 60000 }, (res) => {
       const chunks = [];
       res.on('data', (c) => chunks.push(c));
       res.on('error', reject);

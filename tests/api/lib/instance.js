@@ -81,6 +81,13 @@ class Instance {
     return stdout.trim();
   }
   uploads() { return path.join(this.state, 'uploads'); }
+  // Processes of this instance that execute the program NAME
+  pids(name) {
+    const app = fs.realpathSync(path.join(this.state, 'app'));
+    return fs.readdirSync('/proc').filter((p) => /^\d+$/.test(p)).map(Number).filter((p) => {
+      try { const exe = fs.readlinkSync(`/proc/${p}/exe`); return exe.startsWith(`${app}/`) && path.basename(exe) === name; } catch { return false; }
+    });
+  }
   log(name) { try { return fs.readFileSync(path.join(this.state, 'log', `${name}.log`), 'utf8'); } catch { return ''; } }
 
   async request(method, p, o) { await this.started; return request(this.base, method, p, o); }
