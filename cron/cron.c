@@ -4,64 +4,22 @@
 #include "config.h"
 #include "log.h"
 #include "metrics.h"
+#include "options.h"
 #include "sentry.h"
-#include "valid.h"
 
-#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
-#include <time.h>
 
 enum { COUNTS = 8, RETRY_MS = 1000 };
 
 static struct {
-    const char *name;
-    bool verbose, did;
-    int64_t end_ms;      /* of the watch; 0: none */
+    struct options options;
+    bool did;
     sigset_t stop;       /* signals that end it */
     struct { const char *what; int64_t n; } count[COUNTS];
 } cron;
-
-static int64_t
-now_ms(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
-static bool
-usage(const char *why)
-{
-    fprintf(stderr, "%s: %s\nusage: %s [--watch SECONDS] [--verbose]\n", cron.name, why, cron.name);
-    return false;
-}
-
-static bool
-read_options(int argc, char **argv)
-{
-    static const struct option options[] = {
-        { "watch", required_argument, NULL, 'w' }, { "verbose", no_argument, NULL, 'v' }, { 0 }
-    };
-    int64_t seconds;
-    int c;
-
-    opterr = 0;   /* one way to complain */
-    while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        if (c == 'v')
-            cron.verbose = true;
-        else if (c != 'w')
-            return usage("unknown option");
-        else if (!valid_int(optarg, strlen(optarg), 1, 86400 * 366, &seconds))
-            return usage("--watch takes a number of seconds");
-        else
-            cron.end_ms = now_ms() + seconds * 1000;
-    }
-    return optind == argc || usage("no arguments are expected");
-}
 
 void
 cron_count(const char *what, int64_t n)
@@ -101,7 +59,7 @@ stopped_within(int64_t ms)
 static int
 run(const struct cron *job, struct db *db, struct arena *a)
 {
-    int64_t moved_ms = now_ms();   /* when it last did something */
+    int64_t moved_ms = options_now_ms();   /* when it last did something */
 
     for (;;) {
         int64_t next_ms = -1, now;
@@ -114,10 +72,10 @@ run(const struct cron *job, struct db *db, struct arena *a)
             db_wake(db, "selliko_events");
             db_wake(db, "selliko_whatsapp");
         }
-        now = now_ms();
+        now = options_now_ms();
         if (cron.did)
             moved_ms = now;
-        if (cron.end_ms == 0) {
+        if (cron.options.end_ms == 0) {
             if (result == CRON_DONE)
                 return EX_OK;
             if (result == CRON_FAILED) {
@@ -128,7 +86,7 @@ run(const struct cron *job, struct db *db, struct arena *a)
                 fprintf(stderr, "%s: %s\n", job->name, job->unfinished);
                 return EX_TEMPFAIL;
             }
-        } else if (now >= cron.end_ms) {
+        } else if (now >= cron.options.end_ms) {
             if (result != CRON_FAILED)
                 return EX_OK;
             fprintf(stderr, "%s: failed, see the line above\n", job->name);
@@ -138,8 +96,8 @@ run(const struct cron *job, struct db *db, struct arena *a)
             next_ms = RETRY_MS;   /* it may be back any moment */
         else if (next_ms < 0)
             next_ms = result == CRON_AGAIN ? 0 : job->pause_ms;
-        if (cron.end_ms != 0 && next_ms > cron.end_ms - now)
-            next_ms = cron.end_ms - now;
+        if (cron.options.end_ms != 0 && next_ms > cron.options.end_ms - now)
+            next_ms = cron.options.end_ms - now;
         if (stopped_within(next_ms))
             return EX_OK;
     }
@@ -152,9 +110,8 @@ cron_main(const struct cron *job, int argc, char **argv)
     struct db *db;
     int code;
 
-    cron.name = job->name;
-    if (!read_options(argc, argv))
-        return EX_USAGE;
+    if ((code = options_read(job->name, argc, argv, &cron.options)) >= 0)
+        return code;
     if (!config_load(stderr))
         return EX_CONFIG;
     log_open(job->name, config()->log_level);
@@ -173,7 +130,7 @@ cron_main(const struct cron *job, int argc, char **argv)
         return EX_OSERR;
     db = db_open();
     code = run(job, db, a);
-    if (cron.verbose)
+    if (cron.options.verbose)
         for (int i = 0; i < COUNTS && cron.count[i].what != NULL; i++)
             log_info("done", log_s("what", cron.count[i].what), log_i("n", cron.count[i].n));
     db_close(db);

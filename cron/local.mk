@@ -2,11 +2,11 @@
 
 cron_PROGRAMS += cron/selliko-send-whatsapp
 SEND_WHATSAPP = cron/selliko-send-whatsapp.c cron/queue.c cron/queue.h cron/post.c cron/post.h \
-                cron/devlog.c cron/devlog.h cron/fault.h
+                cron/devlog.c cron/devlog.h cron/fault.h cron/options.c cron/options.h
 cron_selliko_send_whatsapp_SOURCES = $(SEND_WHATSAPP)
 dist_man_MANS += doc/selliko-send-whatsapp.8
 
-CRON = cron/cron.c cron/cron.h
+CRON = cron/cron.c cron/cron.h cron/options.c cron/options.h
 cron_PROGRAMS += cron/selliko-close-auctions
 cron_selliko_close_auctions_SOURCES = cron/selliko-close-auctions.c $(CRON)
 cron_PROGRAMS += cron/selliko-remind

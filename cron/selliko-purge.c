@@ -16,6 +16,7 @@
 #include "cron.h"
 
 #include "log.h"
+#include "options.h"
 #include "store.h"
 
 #include <errno.h>
@@ -188,15 +189,6 @@ watch_space(struct db *db, struct arena *a)
     return rows != NULL;
 }
 
-static int64_t
-now_ms(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 static enum cron_result
 purge(struct db *db, struct arena *a, int64_t *next_ms)
 {
@@ -205,10 +197,10 @@ purge(struct db *db, struct arena *a, int64_t *next_ms)
     (void)next_ms;
     if (!purge_rows(db, a, &more))
         return CRON_FAILED;
-    if (files_at_ms == 0 || now_ms() >= files_at_ms) {
+    if (files_at_ms == 0 || options_now_ms() >= files_at_ms) {
         if (!purge_files(db, a))
             return CRON_FAILED;
-        files_at_ms = now_ms() + FILES_EVERY_MS;
+        files_at_ms = options_now_ms() + FILES_EVERY_MS;
     }
     if (!watch_space(db, a))
         return CRON_FAILED;

@@ -16,6 +16,7 @@
 #include "config.h"
 #include "crypto.h"
 #include "log.h"
+#include "options.h"
 #include "sentry.h"
 
 #include <curl/curl.h>
@@ -49,15 +50,6 @@ static struct {
     CURL *curl;
     int64_t not_before_ms;
 } to;
-
-static int64_t
-now_ms(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 /* ---- where to ---- */
 
@@ -256,7 +248,7 @@ post(const char *body)
         log_warn("errors cannot be reported now", log_s("reason", curl_easy_strerror(result)));
     }
     curl_slist_free_all(headers);
-    to.not_before_ms = now_ms() + (wait > 0 ? (int64_t)wait * 1000 : RETRY_MS);
+    to.not_before_ms = options_now_ms() + (wait > 0 ? (int64_t)wait * 1000 : RETRY_MS);
     return status;
 }
 
@@ -303,7 +295,7 @@ report(struct db *db, struct arena *a, int64_t *next_ms)
         *next_ms = IDLE_MS;
         return CRON_DONE;
     }
-    if (now_ms() < to.not_before_ms && access(to.sending, F_OK) == 0)
+    if (options_now_ms() < to.not_before_ms && access(to.sending, F_OK) == 0)
         return CRON_DONE;
     int lock = open(to.lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (lock < 0 || flock(lock, LOCK_EX | LOCK_NB) != 0) {   /* another one is at it, or there is no such folder */

@@ -32,12 +32,11 @@
 #include "fault.h"
 #include "log.h"
 #include "metrics.h"
-#include "sentry.h"
+#include "options.h"
 #include "post.h"
 #include "queue.h"
-#include "valid.h"
+#include "sentry.h"
 
-#include <getopt.h>
 #include <signal.h>
 #include <sys/signalfd.h>
 #include <sysexits.h>
@@ -51,8 +50,7 @@ enum { RECORD_AT_LEAST_MS = 30000 };
 static struct {
     bool live;              /* to the Graph API */
     bool idle;              /* production without a token: everything waits */
-    bool verbose;
-    int64_t end_ms;         /* of the watch; 0: none */
+    struct options options;
     int signal_fd;
     bool stopping;
     bool drained;           /* the last look found nothing more that is due */
@@ -62,44 +60,6 @@ static struct {
     int64_t unrecorded_since_ms;
     uint64_t n_sent, n_failed, n_again;
 } sender;
-
-static int64_t
-now_ms(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
-static bool
-usage(const char *why)
-{
-    fprintf(stderr, "selliko-send-whatsapp: %s\nusage: selliko-send-whatsapp [--watch SECONDS] [--verbose]\n", why);
-    return false;
-}
-
-static bool
-read_options(int argc, char **argv)
-{
-    static const struct option options[] = {
-        { "watch", required_argument, NULL, 'w' }, { "verbose", no_argument, NULL, 'v' }, { 0 }
-    };
-    int64_t seconds;
-    int c;
-
-    while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        if (c == 'v')
-            sender.verbose = true;
-        else if (c != 'w')
-            return usage("unknown option");
-        else if (!valid_int(optarg, strlen(optarg), 1, 86400 * 366, &seconds))
-            return usage("--watch takes a number of seconds");
-        else
-            sender.end_ms = now_ms() + seconds * 1000;
-    }
-    return optind == argc || usage("no arguments are expected");
-}
 
 /* Ready to send, or an exit code. */
 static int
@@ -192,7 +152,7 @@ count(const struct outcome *o)
     else if (outcome != WHATSAPP_STOP)   /* that is told once, when the queue stops */
         log_warn("a message was not accepted", log_i("message", o->id), log_i("attempt", o->attempt),
                  log_s("outcome", whatsapp_outcome_name(outcome)), log_i("code", o->answer.code), log_s("reason", o->answer.error));
-    if (sender.verbose)
+    if (sender.options.verbose)
         log_info("message", log_i("message", o->id), log_i("attempt", o->attempt),
                  log_s("outcome", whatsapp_outcome_name(outcome)), log_s("id", o->answer.message_id));
 }
@@ -222,7 +182,7 @@ record(void)
     if (left == 0)
         sender.unrecorded_since_ms = 0;
     else if (sender.unrecorded_since_ms == 0)
-        sender.unrecorded_since_ms = now_ms();
+        sender.unrecorded_since_ms = options_now_ms();
     return left == 0;
 }
 
@@ -237,8 +197,8 @@ run(void)
         sender.n_ended += post_ended(sender.ended + sender.n_ended, POST_MAX - sender.n_ended);
         if (sender.n_ended > 0)
             database = record();
-        now = now_ms();
-        if (read(sender.signal_fd, &info, sizeof info) > 0 || (sender.end_ms != 0 && now >= sender.end_ms))
+        now = options_now_ms();
+        if (read(sender.signal_fd, &info, sizeof info) > 0 || (sender.options.end_ms != 0 && now >= sender.options.end_ms))
             sender.stopping = true;
 
         if (sender.stopping && post_room() == POST_MAX) {
@@ -263,11 +223,11 @@ run(void)
                 sender.take_at_ms = now + SWEEP_MS;
             else if (now >= sender.take_at_ms && (!sender.live || post_room() > 0) && !(database = take(now)))
                 sender.take_at_ms = now + SWEEP_MS;
-            if (sender.end_ms == 0 && post_room() == POST_MAX && sender.n_ended == 0 && !database) {
+            if (sender.options.end_ms == 0 && post_room() == POST_MAX && sender.n_ended == 0 && !database) {
                 fprintf(stderr, "selliko-send-whatsapp: the database is away\n");
                 return EX_TEMPFAIL;
             }
-            if (sender.end_ms == 0 && post_room() == POST_MAX && sender.n_ended == 0 && (sender.drained || sender.idle)) {
+            if (sender.options.end_ms == 0 && post_room() == POST_MAX && sender.n_ended == 0 && (sender.drained || sender.idle)) {
                 sender.stopping = true;   /* nothing is due, and nobody asked to wait for more */
                 continue;
             }
@@ -281,8 +241,8 @@ run(void)
 
             if ((!sender.live || post_room() > 0) && sender.take_at_ms < at)
                 at = sender.take_at_ms;
-            if (sender.end_ms != 0 && sender.end_ms < at)
-                at = sender.end_ms;
+            if (sender.options.end_ms != 0 && sender.options.end_ms < at)
+                at = sender.options.end_ms;
             if (at - now < next)
                 next = at - now;
         }
@@ -296,15 +256,15 @@ main(int argc, char **argv)
 {
     int code;
 
-    if (!read_options(argc, argv))
-        return EX_USAGE;
+    if ((code = options_read("selliko-send-whatsapp", argc, argv, &sender.options)) >= 0)
+        return code;
     if (!config_load(stderr))
         return EX_CONFIG;
     log_open("selliko-send-whatsapp", config()->log_level);
     if ((code = begin()) != EX_OK)
         return code;
     code = run();
-    if (sender.verbose)
+    if (sender.options.verbose)
         log_info("done", log_i("sent", (int64_t)sender.n_sent), log_i("failed", (int64_t)sender.n_failed),
                  log_i("again", (int64_t)sender.n_again));
     post_close();
