@@ -636,21 +636,28 @@ config_limit(const char *name)
     return NULL;
 }
 
+/* Only the last star can take more than it has, so nothing is tried twice: however many stars there are, a
+ * pattern costs at most its length times the text's. */
 static bool
 glob_matches(const char *pattern, const char *s)
 {
-    for (; *pattern != '\0'; pattern++, s++) {
+    const char *star = NULL, *taken = NULL;   /* behind the last star; where what it takes ends */
+
+    while (*s != '\0') {
         if (*pattern == '*') {
-            do {
-                if (glob_matches(pattern + 1, s))
-                    return true;
-            } while (*s++ != '\0');
+            star = ++pattern;
+            taken = s;
+        } else if (*pattern == *s) {
+            pattern++;
+            s++;
+        } else if (star != NULL) {
+            pattern = star;
+            s = ++taken;
+        } else {
             return false;
         }
-        if (*pattern != *s)
-            return false;
     }
-    return *s == '\0';
+    return pattern[strspn(pattern, "*")] == '\0';
 }
 
 const char *

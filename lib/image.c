@@ -114,8 +114,13 @@ read_line(struct image_job *job, const char *line)
         {"error internal\n", IMAGE_FAILED},
     };
 
-    if (sscanf(line, "ok %4s %u %u", job->extension, &job->width, &job->height) == 3)
-        return IMAGE_OK;
+    if (sscanf(line, "ok %4s %u %u", job->extension, &job->width, &job->height) == 3) {
+        /* scanf forgives much; the worker may have been taken over by its picture.  What it said is what it
+         * would say of what was understood, or nothing. */
+        char again[sizeof ((struct running *)NULL)->line];
+        snprintf(again, sizeof again, "ok %s %u %u\n", job->extension, job->width, job->height);
+        return strcmp(again, line) == 0 ? IMAGE_OK : IMAGE_FAILED;
+    }
     for (size_t i = 0; i < sizeof errors / sizeof *errors; i++)
         if (strcmp(line, errors[i].line) == 0)
             return errors[i].status;

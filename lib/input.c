@@ -413,11 +413,11 @@ in_bool(struct req *r, enum source s, const char *name)
         wrong(r, name, "is required");
         return false;
     }
-    size_t len = v.len;
-    const char *t = v.kind == TEXT && valid_utf8(v.s, v.len) ? valid_trim(v.s, &len) : "";
-    if (v.kind == TEXT && len == 4 && memcmp(t, "true", 4) == 0)
+    size_t len = v.kind == TEXT && valid_utf8(v.s, v.len) ? v.len : 0;
+    const char *t = valid_trim(v.s, &len);
+    if (len == 4 && memcmp(t, "true", 4) == 0)
         return true;
-    if (v.kind != TEXT || len != 5 || memcmp(t, "false", 5) != 0)
+    if (len != 5 || memcmp(t, "false", 5) != 0)
         wrong(r, name, "must be true or false");
     return false;
 }

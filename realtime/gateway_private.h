@@ -1,5 +1,5 @@
 /* gateway_private -- what the gateway's files share: gateway.c (the program), people.c (who is there),
- * rooms.c (who hears what). */
+ * rooms.c (who hears what), wording.c. */
 #ifndef REALTIME_GATEWAY_PRIVATE_H
 #define REALTIME_GATEWAY_PRIVATE_H
 
@@ -31,7 +31,7 @@ struct person {
     char                    user_id[37], session_id[37], role[8];
 };
 
-/* -- gateway.c ---------------------------------------------------------------------------------- */
+/* -- wording.c ---------------------------------------------------------------------------------- */
 
 const char *gateway_code(enum error e);     /* "not_found" */
 const char *gateway_sentence(enum error e);

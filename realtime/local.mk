@@ -21,6 +21,7 @@ realtime_librealtime_a_SOURCES += realtime/socketroom.c
 gateway_PROGRAMS += realtime/selliko-gateway
 realtime_selliko_gateway_SOURCES  =
 realtime_selliko_gateway_SOURCES += realtime/gateway.c realtime/gateway_private.h
+realtime_selliko_gateway_SOURCES += realtime/wording.c
 realtime_selliko_gateway_SOURCES += realtime/people.c
 realtime_selliko_gateway_SOURCES += realtime/rooms.c
 realtime_selliko_gateway_SOURCES += realtime/asks.c realtime/asks.h

@@ -55,6 +55,26 @@ FUZZERS += tests/fuzz/fuzz_fileurl
 FUZZERS += tests/fuzz/fuzz_token
 FUZZERS += tests/fuzz/fuzz_s3list
 FUZZERS += tests/fuzz/fuzz_whatsapp
+FUZZERS += tests/fuzz/fuzz_config
+FUZZERS += tests/fuzz/fuzz_valid
+FUZZERS += tests/fuzz/fuzz_form
+FUZZERS += tests/fuzz/fuzz_sealed
+FUZZERS += tests/fuzz/fuzz_photo
+FUZZERS += tests/fuzz/fuzz_batch
+tests_fuzz_fuzz_batch_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/cgi-bin
+# A second reader of JSON, to hold ours against.
+FUZZERS += tests/fuzz/fuzz_request tests/fuzz/fuzz_json tests/fuzz/fuzz_location
+tests_fuzz_fuzz_request_LDADD  = realtime/librealtime.a $(SELLIKO_LIBS)
+tests_fuzz_fuzz_json_LDADD     = realtime/librealtime.a $(SELLIKO_LIBS)
+tests_fuzz_fuzz_location_LDADD = realtime/librealtime.a $(SELLIKO_LIBS)
+FUZZERS += tests/fuzz/fuzz_sentry
+tests_fuzz_fuzz_sentry_SOURCES  = tests/fuzz/fuzz_sentry.c $(CRON)
+tests_fuzz_fuzz_sentry_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/cron
+FUZZERS += tests/fuzz/fuzz_gateway
+tests_fuzz_fuzz_gateway_SOURCES  = tests/fuzz/fuzz_gateway.c realtime/wording.c
+tests_fuzz_fuzz_gateway_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/realtime
+tests_fuzz_fuzz_gateway_LDADD    = realtime/librealtime.a $(SELLIKO_LIBS) -lev
+EXTRA_DIST += tests/fuzz/reference.h
 
 # What the measurements need beside the service.
 EXTRA_PROGRAMS = tests/bench/seeder tests/bench/statement tests/bench/pace
@@ -72,7 +92,7 @@ tests_unit_test_image_CFLAGS = $(AM_CFLAGS) $(LCMS_CFLAGS)
 tests_unit_test_image_LDADD  = $(SELLIKO_LIBS) $(LCMS_LIBS)
 
 # With --enable-fuzzing libFuzzer brings main(); otherwise tests/fuzz/replay_main.c does, and runs the
-# harness over tests/fuzz/corpus/NAME/*.
+# harness over tests/fuzz/corpus/NAME/* and for two seconds over what blind changes make of it.
 check_PROGRAMS += $(FUZZERS)
 if FUZZING
 tests/fuzz/%: LIBS += -fsanitize=fuzzer
@@ -83,6 +103,26 @@ tests_fuzz_libreplay_a_SOURCES = tests/fuzz/replay_main.c
 $(FUZZERS): tests/fuzz/libreplay.a
 tests/fuzz/%: LIBS := tests/fuzz/libreplay.a $(LIBS)
 endif
+
+# make fuzz SECONDS=60: each fuzzer so long under libFuzzer, ASan and UBSan, from the corpus and from what
+# earlier runs found (fuzzing/found); FUZZ="json token" takes these only.  A crash ends it and leaves its input.
+SECONDS = 60
+FUZZ = $(FUZZERS:tests/fuzz/fuzz_%=%)
+fuzz:
+	$(MKDIR_P) fuzzing
+	cd fuzzing && { test -f Makefile || \
+	    $(abs_top_srcdir)/configure -q CC=clang CFLAGS='-O1 -g' --enable-fuzzing --enable-sanitizers; }
+	cd fuzzing && $(MAKE) $(AM_MAKEFLAGS) $(FUZZ:%=tests/fuzz/fuzz_%)
+	cd fuzzing && for f in $(FUZZ); do \
+	    $(MKDIR_P) found/$$f && echo "==> $$f, $(SECONDS) s" && \
+	    tests/fuzz/fuzz_$$f -max_total_time=$(SECONDS) -timeout=10 -print_final_stats=1 -artifact_prefix=$$f- \
+	        found/$$f $(abs_top_srcdir)/tests/fuzz/corpus/$$f >$$f.log 2>&1 || { tail -n 40 $$f.log; exit 1; }; \
+	    sed -n 's/^stat::number_of_executed_units: */    inputs: /p' $$f.log; \
+	done
+.PHONY: fuzz
+# Its folder is not of the distribution's tree.
+clean-local:
+	rm -rf fuzzing
 
 AM_TESTS_ENVIRONMENT = TOP_SRCDIR='$(abs_top_srcdir)'; export TOP_SRCDIR; \
                        ASAN_OPTIONS="$${ASAN_OPTIONS:-detect_leaks=1:abort_on_error=1}"; export ASAN_OPTIONS;

@@ -1,6 +1,7 @@
 /* fuzz_engineio -- a POST's body: its packets, their base64, and UTF-8 against a slow reference. */
 #include "codec.h"
 #include "enginepacket.h"
+#include "reference.h"
 
 #include <assert.h>
 #include <stdint.h>
@@ -8,31 +9,6 @@
 #include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
-
-/* RFC 3629's table, spelled out. */
-static bool
-slow_utf8(const uint8_t *p, size_t len)
-{
-    for (size_t i = 0; i < len;) {
-        uint32_t c = p[i];
-        size_t   n = c < 0x80 ? 1 : c >> 5 == 6 ? 2 : c >> 4 == 14 ? 3 : c >> 3 == 30 ? 4 : 0;
-
-        if (!n || len - i < n)
-            return false;
-        if (n > 1)
-            c &= 0xffu >> (n + 1);
-        for (size_t j = 1; j < n; j++) {
-            if (p[i + j] >> 6 != 2)
-                return false;
-            c = c << 6 | (p[i + j] & 63);
-        }
-        if ((n == 2 && c < 0x80) || (n == 3 && c < 0x800) || (n == 4 && c < 0x10000) || c > 0x10ffff ||
-            (c >= 0xd800 && c <= 0xdfff))
-            return false;
-        i += n;
-    }
-    return true;
-}
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)

@@ -274,6 +274,26 @@ the_first_demo_pattern_that_matches_gives_the_role(void **state)
 }
 
 static void
+a_pattern_of_many_stars_is_no_work(void **state)
+{
+    (void)state;
+    char pattern[2000] = "+";
+    for (int i = 0; i < 600; i++)
+        memcpy(pattern + 1 + 3 * i, i % 2 == 0 ? "*9*" : "***", 4);
+    memcpy(pattern + strlen(pattern), "x=ADMIN", 8);
+    setenv("DEMO_ROLES", pattern, 1);
+    assert_false(load());   /* no letter is in a phone */
+    memcpy(strchr(pattern, 'x'), "1=ADMIN", 8);
+    setenv("DEMO_ROLES", pattern, 1);
+    assert_true(load());
+    assert_null(config_demo_role("+919999999991"));
+    setenv("DEMO_ROLES", "+*********9****9****9*************1=ADMIN", 1);
+    assert_true(load());
+    assert_string_equal(config_demo_role("+919999999991"), "ADMIN");
+    assert_null(config_demo_role("+919999999990"));
+}
+
+static void
 the_sample_file_loads_and_names_every_setting(void **state)
 {
     (void)state;
@@ -332,6 +352,7 @@ main(void)
         cmocka_unit_test_setup(times_are_written_with_a_unit_or_in_seconds, setup),
         cmocka_unit_test_setup(percentages_go_from_0_to_100, setup),
         cmocka_unit_test_setup(a_rate_limit_left_out_keeps_its_figures, setup),
+        cmocka_unit_test_setup(a_pattern_of_many_stars_is_no_work, setup),
         cmocka_unit_test_setup(the_first_demo_pattern_that_matches_gives_the_role, setup),
         cmocka_unit_test_setup(the_sample_file_loads_and_names_every_setting, setup),
         cmocka_unit_test_setup(what_works_but_should_be_looked_at_is_a_warning, setup),

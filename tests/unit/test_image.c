@@ -557,6 +557,7 @@ what_a_worker_does_wrong_is_its_jobs_error(void **state)
     } cases[] = {
         {"kill -SEGV $$", IMAGE_UNDECODABLE},  {"kill -XCPU $$", IMAGE_UNDECODABLE}, {"kill -KILL $$", IMAGE_FAILED},
         {"exit 3", IMAGE_UNDECODABLE},         {"echo ok jpg 5 6", IMAGE_OK},        {"echo nonsense", IMAGE_FAILED},
+        {"echo okjpg 5 6", IMAGE_FAILED},      {"echo ok jpg 5 6 7", IMAGE_FAILED},  {"echo ok jpg 5 99999999999", IMAGE_FAILED},
         {"exec sleep 60", IMAGE_FAILED},       {"exec cat /dev/zero", IMAGE_UNDECODABLE},
     };
     char path[200];

@@ -160,6 +160,21 @@ objects_are_bounded_and_hold_no_nul(void **state)
     made_free(m);
 }
 
+static void
+a_switch_in_broken_utf_8_is_wrong_and_nothing_behind_it_is_read(void **state)
+{
+    (void)state;
+    struct made *m = made_query("long=fals%ff&word=%66alse&short=%ff");
+    struct req *r = &m->req;
+    assert_false(query_bool(r, "word"));
+    assert_false(bad_input(r));
+    assert_false(query_bool(r, "long"));
+    assert_false(query_bool(r, "short"));
+    assert_non_null(made_wrong(m, "long"));
+    assert_non_null(made_wrong(m, "short"));
+    made_free(m);
+}
+
 int
 main(void)
 {
@@ -171,6 +186,7 @@ main(void)
         cmocka_unit_test(what_is_no_json_object_ends_the_request),
         cmocka_unit_test(an_empty_form_field_is_as_if_left_out),
         cmocka_unit_test(objects_are_bounded_and_hold_no_nul),
+        cmocka_unit_test(a_switch_in_broken_utf_8_is_wrong_and_nothing_behind_it_is_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
