@@ -17,8 +17,12 @@
 #include "log.h"
 #include "req_inside.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
+#include <time.h>
+
+#define MESSAGES_LATER_MS 25
 
 /* A batch's answer, shared by its bids; the last one to end its request frees it. */
 struct outcome {
@@ -55,19 +59,50 @@ SQL(place,
     "  FROM place_bids($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[], $5::text[], $6::bytea[], $7::text[],"
     "                  $8::auction_rules, $9, $10)");
 
+static bool
+is_past(const struct timespec *t)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec != t->tv_sec ? now.tv_sec > t->tv_sec : now.tv_nsec >= t->tv_nsec;
+}
+
+static struct timespec
+messages_due(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    t.tv_nsec += MESSAGES_LATER_MS * 1000000L;
+    t.tv_sec += t.tv_nsec / 1000000000;
+    t.tv_nsec %= 1000000000;
+    return t;
+}
+
+/* The room of a listing hears of a bid in a few milliseconds, a message may take a second: the sender is
+ * woken when the gateway is done, not to compete with it. */
 static void *
 announce(void *unused)
 {
     (void)unused;
     struct db *db = db_open();
-    for (;;) {
+    struct timespec due;
+    for (bool messages = false;;) {
         pthread_mutex_lock(&queue.lock);
-        while (!queue.has_news)
-            pthread_cond_wait(&queue.news, &queue.lock);
+        for (int waited = 0; !queue.has_news && waited != ETIMEDOUT;)
+            waited = messages ? pthread_cond_clockwait(&queue.news, &queue.lock, CLOCK_MONOTONIC, &due)
+                              : pthread_cond_wait(&queue.news, &queue.lock);
+        bool news = queue.has_news;
         queue.has_news = false;
         pthread_mutex_unlock(&queue.lock);
-        db_wake(db, "selliko_events");
-        db_wake(db, "selliko_whatsapp");
+        if (news)
+            db_wake(db, "selliko_events");
+        if (messages && is_past(&due)) {
+            db_wake(db, "selliko_whatsapp");
+            messages = false;
+        } else if (news && !messages) {
+            due = messages_due();
+            messages = true;
+        }
     }
     return NULL;
 }
