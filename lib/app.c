@@ -224,9 +224,16 @@ run(struct req *r)
     read_token(r);
     read_key(r);
     (void)in->route->handler(r);
-    /* Who may not ask does not hear what was wrong with his question. */
+}
+
+/* Who may not ask does not hear what was wrong with his question, not even that it was no JSON. */
+static void
+check_asker(struct req *r)
+{
+    struct req_inside *in = r->inside;
     if (in->has_token && !in->checked && in->answer.status < 500) {
         struct req_answer kept = in->answer;
+        in->n_queued = 0;   /* what was left on the way is not to be done */
         (void)req_user(r);
         in->answer = kept;
     }
@@ -245,14 +252,37 @@ out_of_memory(void *ctx)
     longjmp(r->inside->out, 1);
 }
 
+/* nginx passes the status line on as it is, and the blank behind the code is part of it (RFC 9112 §4): so
+ * there is always a phrase. */
+static const char *
+phrase_of(int status)
+{
+    switch (status) {
+    case 200: return "OK";
+    case 201: return "Created";
+    case 400: return "Bad Request";
+    case 401: return "Unauthorized";
+    case 403: return "Forbidden";
+    case 404: return "Not Found";
+    case 405: return "Method Not Allowed";
+    case 409: return "Conflict";
+    case 413: return "Content Too Large";
+    case 415: return "Unsupported Media Type";
+    case 429: return "Too Many Requests";
+    case 500: return "Internal Server Error";
+    case 503: return "Service Unavailable";
+    default: return status < 400 ? "OK" : "Error";
+    }
+}
+
 static void
 send_answer(struct req *r)
 {
     struct req_inside *in = r->inside;
     FCGX_Stream *out = in->fcgi->out;
     char head[256];
-    int len = snprintf(head, sizeof head, "Status: %d\r\nContent-Type: %s\r\nContent-Length: %zu\r\n",
-                       in->answer.status, in->answer.content_type, in->answer.len);
+    int len = snprintf(head, sizeof head, "Status: %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n",
+                       in->answer.status, phrase_of(in->answer.status), in->answer.content_type, in->answer.len);
     FCGX_PutStr(head, len, out);
     bool says_cache = false;
     for (int i = 0; i < in->n_headers; i++) {
@@ -322,6 +352,8 @@ serve(struct conn *c, struct arena *arena)
 
     if (setjmp(in->out) == 0)
         run(r);
+    if (setjmp(in->out) == 0)
+        check_asker(r);
     arena_on_oom(arena, NULL, NULL);
     json_object_put(in->json);
     if (in->route != NULL && (in->route->flags & STREAMS) != 0)

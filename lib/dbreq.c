@@ -115,8 +115,10 @@ flush(struct req *r)
         in->db = db_pool_get();
     if (!db_pipeline(in->db, r->arena, calls, n)) {
         reply refusal;
-        if (req_session_refused(r, db_sqlstate(in->db), &refusal))
+        if (req_session_refused(r, db_sqlstate(in->db), &refusal)) {
+            in->checked = true;
             req_leave(r, refusal);
+        }
         give_up(r, db_is_transient(db_sqlstate(in->db)) ? ERR_UNAVAILABLE : ERR_INTERNAL);
     }
     if (checks) {

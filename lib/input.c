@@ -139,6 +139,23 @@ is_strict_json(const char *s, size_t len)
     return true;
 }
 
+/* application/json, of which UTF-8 is the only charset. */
+static bool
+is_json(const char *type)
+{
+    size_t len = strcspn(type, "; \t");
+    if (len != 16 || strncasecmp(type, "application/json", 16) != 0)
+        return false;
+    const char *charset = strcasestr(type + len, "charset=");
+    if (charset == NULL)
+        return true;
+    charset += 8;
+    charset += *charset == '"';
+    len = strcspn(charset, "\"; \t");
+    return (len == 5 && strncasecmp(charset, "utf-8", 5) == 0) || (len == 4 && strncasecmp(charset, "utf8", 4) == 0)
+        || (len == 8 && strncasecmp(charset, "us-ascii", 8) == 0);
+}
+
 /* What json-c does not say: no NUL may hide in a string that is compared by strcmp later on. */
 static void
 parse_json(struct req *r)
@@ -153,10 +170,11 @@ parse_json(struct req *r)
     const char *body = req_body(r, &len);
     if (len == 0)
         return;
-    const char *type = req_content_type(r);
-    size_t type_len = strcspn(type, "; \t");
-    if (type_len != 16 || strncasecmp(type, "application/json", 16) != 0)
+    if (!is_json(req_content_type(r)))
         req_leave(r, failf(r, ERR_UNSUPPORTED_MEDIA_TYPE, "Send the body as application/json."));
+    const char *coding = req_header(r, "Content-Encoding");
+    if (coding != NULL && *coding != '\0' && strcasecmp(coding, "identity") != 0)
+        req_leave(r, failf(r, ERR_UNSUPPORTED_MEDIA_TYPE, "Send the body without a Content-Encoding."));
     struct json_tokener *tok = json_tokener_new_ex(32);
     if (tok == NULL)
         give_up(r, ERR_UNAVAILABLE);
@@ -173,7 +191,7 @@ parse_json(struct req *r)
     }
     /* The parser stops at the first NUL, which is ours at the end, or one inside the body. */
     bool whole = e == json_tokener_success && end >= len && memchr(body, '\0', len) == NULL
-        && is_strict_json(body, len);
+        && is_strict_json(body, len) && valid_utf8(body, len);   /* its own check lets overlong forms pass */
     if (!whole || !json_object_is_type(o, json_type_object)) {
         json_object_put(o);
         req_leave(r, whole ? fail_field(r, "body", "must be a JSON object") : fail(r, ERR_MALFORMED_JSON));
@@ -449,7 +467,8 @@ in_date(struct req *r, enum source s, const char *name)
 /* ---- objects ---- */
 
 /* What jsonb refuses or swells: its text holds no NUL; a number with an exponent is written out in full
- * (1e300 has 301 digits), and json-c lets NaN and Infinity pass.  Why O does not do, or NULL. */
+ * (1e300 has 301 digits), and json-c lets NaN and Infinity pass.  An integer that does not fit json-c has cut
+ * to the outermost that does: better none than another.  Why O does not do, or NULL. */
 static const char *
 not_for_jsonb(struct json_object *o)
 {
@@ -459,6 +478,10 @@ not_for_jsonb(struct json_object *o)
     case json_type_string:
         if (memchr(json_object_get_string(o), '\0', (size_t)json_object_get_string_len(o)) != NULL)
             why = "must not contain NUL characters";
+        break;
+    case json_type_int:
+        if (json_object_get_uint64(o) == UINT64_MAX || json_object_get_int64(o) == INT64_MIN)
+            why = "must not contain numbers so large or so small";
         break;
     case json_type_double: {
         const char *exponent = strpbrk(json_object_get_string(o), "eE");
@@ -508,14 +531,17 @@ body_object(struct req *r, const char *name, size_t max)
 
 /* ---- lists ---- */
 
+/* The greatest whole number that every client can say, JavaScript's Number.MAX_SAFE_INTEGER. */
+#define PAGE_MAX INT64_C(9007199254740991)
+
 struct page
 in_page(struct req *r)
 {
     struct page p = { .page = 1, .limit = 20 };
     if (query_has(r, "page"))
-        p.page = query_int(r, "page", 1, 1000000);
+        p.page = query_int(r, "page", 1, PAGE_MAX);
     if (query_has(r, "limit"))
-        p.limit = query_int(r, "limit", 1, INT32_MAX);
+        p.limit = query_int(r, "limit", 1, PAGE_MAX);
     if (p.limit > 100)
         p.limit = 100;
     p.limit_text = p_int(r, p.limit);

@@ -35,7 +35,7 @@ struct req_inside {
 
     /* who */
     struct token_claims claims;
-    bool has_token, checked;          /* checked: the database knows the session, user.role is set */
+    bool has_token, checked;          /* checked: the database judged the session; unless it refused, user.role is set */
 
     /* database */
     struct db *db;                    /* borrowed from the pool */

@@ -373,6 +373,16 @@ test('the name has 1 to 100 characters, the metadata is an object', async () => 
   assert.equal((await w.put('/users/me', { name: 'x' })).status, 401);
 });
 
+test('a number that would not be kept as it is, is refused', async () => {
+  const c = await signIn(w);
+  const put = (text) => w.request('PUT', '/users/me', { token: c.token, body: `{"metadata":{"n":${text}}}`, headers: { 'content-type': 'application/json' } });
+  for (const n of ['100000000000000000000', '-100000000000000000000', '1e400']) assert.equal((await put(n)).body.code, 'validation_failed', n);
+  for (const n of ['9007199254740993', '-9223372036854775807', '1.25', '0', '-7', '18446744073709551614']) {
+    assert.equal((await put(n)).status, 200, n);
+    assert.ok((await w.get('/users/me', c.token)).text.replace(/\s/g, '').includes(`"metadata":{"n":${n}}`), n);
+  }
+});
+
 test('the demo vendor is a vendor', async () => {
   const v = await signInAs(w, '+919876543220');
   assert.equal(v.user.role, 'VENDOR');

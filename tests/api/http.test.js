@@ -4,6 +4,7 @@
 const { test, before } = require('node:test');
 const assert = require('node:assert/strict');
 const crypto = require('node:crypto');
+const zlib = require('node:zlib');
 const { shared, signIn, phone } = require('./lib');
 
 const w = shared();
@@ -45,7 +46,10 @@ test('JSON in bytes that are not UTF-8 is malformed', async () => {
   for (const bad of [[0xff], [0xc0, 0x80], [0xed, 0xa0, 0x80], [0xf8, 0x88, 0x80, 0x80, 0x80], [0xe2, 0x28, 0xa1], [0xc3]]) {
     const r = await json(Buffer.concat([Buffer.from('{"phone":"'), Buffer.from(bad), Buffer.from('"}')]));
     assert.equal(r.status, 400, r.text);
-    assert.ok(['malformed_json', 'validation_failed'].includes(r.body.code));
+    assert.equal(r.body.code, 'malformed_json');
+    const deep = Buffer.concat([Buffer.from('{"metadata":{"a":"'), Buffer.from(bad), Buffer.from('"}}')]);
+    const kept = await w.request('PUT', '/users/me', { token: client.token, body: deep, headers: { 'content-type': 'application/json' } });
+    assert.equal(kept.body.code, 'malformed_json', kept.text);
   }
   assert.equal((await json(Buffer.from(`\ufeff{"phone":"x"}`, 'utf16le'))).status, 400);
   assert.equal((await json('{"phone":"\\ud800"}')).status, 400, 'half a surrogate pair');
@@ -71,6 +75,30 @@ test('1 MB of JSON is 1,048,576 bytes, inclusive', async () => {
 test('another kind of body: 415', async () => {
   for (const t of ['text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data; boundary=x', 'application/xml', 'application/jsonx', '']) assert.equal((await w.request('POST', '/auth/send-otp', { body: '{"phone":"x"}', headers: { 'content-type': t } })).body.code, 'unsupported_media_type', t);
   for (const t of ['application/json', 'application/json; charset=utf-8', 'Application/JSON;charset=UTF-8']) assert.equal((await w.request('POST', '/auth/send-otp', { body: '{"phone":"x"}', headers: { 'content-type': t } })).body.code, 'validation_failed', t);
+});
+
+test('JSON in another charset, or packed, is another kind of body', async () => {
+  for (const t of ['application/json; charset=utf-16', 'application/json;charset=latin1', 'application/json; charset="iso-8859-1"']) assert.equal((await json('{"phone":"x"}', { 'content-type': t })).body.code, 'unsupported_media_type', t);
+  const packed = zlib.gzipSync('{"phone":"x"}');
+  assert.equal((await json(packed, { 'content-encoding': 'gzip' })).body.code, 'unsupported_media_type');
+  assert.equal((await json('{"phone":"x"}', { 'content-encoding': 'identity' })).body.code, 'validation_failed');
+});
+
+test('who may not ask does not hear what was wrong with the question, not even that it was no JSON', async () => {
+  const gone = await signIn(w);
+  assert.equal((await w.post('/auth/logout', {}, gone.token)).status, 200);
+  for (const [body, type] of [['{', 'application/json'], ['[]', 'application/json'], ['{}', 'application/json'], ['x', 'text/plain'], [' '.repeat((1 << 20) + 1).slice(0, 1 << 20), 'application/json']]) {
+    const ask = (token) => w.request('POST', '/bids', { token, body, headers: { 'content-type': type } });
+    assert.equal((await ask(client.token)).body.code, 'forbidden', type);
+    assert.equal((await ask(gone.token)).body.code, 'unauthenticated', type);
+  }
+});
+
+test('a status line is one, with the blank behind the code', async () => {
+  for (const [bytes, line] of [['GET /health HTTP/1.1', '200 OK'], ['GET /users/me HTTP/1.1', '401 Unauthorized'], ['PATCH /users/me HTTP/1.1', '405 Method Not Allowed'], ['GET /auth/x HTTP/1.1', '404 Not Found']]) {
+    const text = await w.raw(`${bytes}\r\nHost: x\r\nConnection: close\r\n\r\n`, { shut: false });
+    assert.equal(text.split('\r\n')[0], `HTTP/1.1 ${line}`);
+  }
 });
 
 test('keys that nobody asked for are ignored, __proto__ too', async () => {
@@ -190,6 +218,8 @@ test('a public page is never one of somebody who is signed in', async () => {
   assert.equal(mine.status, 200);
   const public_ = await w.get(q);
   assert.equal(public_.body.listings.filter((l) => l.status === 'pending').length, 0);
+  // nor may a browser's cache give what it kept for everyone to who has signed in since
+  for (const p of [q, '/listings', '/marketplace', '/marketplace?page=1']) assert.match((await w.get(p)).headers.vary ?? '', /authorization/i, p);
 });
 
 test('JSON says that it is UTF-8 JSON', async () => {

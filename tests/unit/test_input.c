@@ -82,6 +82,12 @@ a_query_is_decoded_and_an_empty_value_is_of_no_type(void **state)
     assert_int_equal(page.limit, 100);
     assert_string_equal(page.offset_text, "100");
     made_free(m);
+    m = made_query("page=9007199254740991&limit=9007199254740991");   /* above 100 it is 100, however far */
+    page = in_page(&m->req);
+    assert_false(bad_input(&m->req));
+    assert_int_equal(page.limit, 100);
+    assert_string_equal(page.offset_text, "900719925474099000");
+    made_free(m);
     static const char *const bad[] = { "page=0", "page=-1", "page=1.5", "page=", "page=x", "page=1&page=2", "limit=0", "page=%31%00" };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         m = made_query(bad[i]);
@@ -106,6 +112,7 @@ what_is_no_json_object_ends_the_request(void **state)
     memset(deep + 100, ']', 100);
     static const struct { const char *body; size_t len; enum error error; } cases[] = {
         { "{", 1, ERR_MALFORMED_JSON }, { "{}x", 3, ERR_MALFORMED_JSON }, { "{\"a\":\"\xff\"}", 9, ERR_MALFORMED_JSON },
+        { "{\"a\":{\"b\":\"\xc0\x80\"}}", 16, ERR_MALFORMED_JSON }, { "{\"\xed\xa0\x80\":1}", 9, ERR_MALFORMED_JSON },
         { "{\"a\":1}\0", 8, ERR_MALFORMED_JSON }, { "{\"a\":NaN}", 9, ERR_MALFORMED_JSON }, { "{'a':1}", 7, ERR_MALFORMED_JSON },
         { "[]", 2, ERR_VALIDATION_FAILED }, { "5", 1, ERR_VALIDATION_FAILED }, { "{\"a\":1,}", 8, ERR_MALFORMED_JSON },
     };
@@ -122,6 +129,17 @@ what_is_no_json_object_ends_the_request(void **state)
     assert_false(made_run(m, read_field));
     assert_int_equal(m->inside.answer.error, ERR_UNSUPPORTED_MEDIA_TYPE);
     made_free(m);
+    static const struct { const char *type; bool good; } types[] = {
+        { "application/json; charset=utf-8", true }, { "Application/JSON;Charset=\"UTF-8\"; x=y", true },
+        { "application/json; charset=utf-16", false }, { "application/json;charset=latin1", false },
+        { "application/json; charset=", false }, { "application/jsonp", false },
+    };
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+        m = made_new(types[i].type, "{}", 2, "");
+        assert_int_equal(made_run(m, read_field), types[i].good);
+        assert_int_equal(m->inside.answer.error == ERR_UNSUPPORTED_MEDIA_TYPE, !types[i].good);
+        made_free(m);
+    }
     m = made_new("", "", 0, "");   /* no body is an empty object */
     assert_true(made_run(m, read_field));
     made_free(m);
@@ -150,10 +168,17 @@ static void
 objects_are_bounded_and_hold_no_nul(void **state)
 {
     (void)state;
-    struct made *m = made_json("{\"o\":{\"a\":[1.10,\"x\"]},\"nul\":{\"a\":[\"\\u0000\"]},\"list\":[]}");
+    struct made *m = made_json("{\"o\":{\"a\":[1.10,\"x\"]},\"nul\":{\"a\":[\"\\u0000\"]},\"list\":[],"
+                               "\"far\":{\"n\":[9007199254740993,-9007199254740993,18446744073709551614]},"
+                               "\"too\":{\"n\":100000000000000000000},\"low\":{\"n\":-100000000000000000000}}");
     struct req *r = &m->req;
     assert_string_equal(body_object(r, "o", 100), "{\"a\":[1.10,\"x\"]}");
     assert_false(bad_input(r));
+    assert_string_equal(body_object(r, "far", 100), "{\"n\":[9007199254740993,-9007199254740993,18446744073709551614]}");
+    assert_false(bad_input(r));
+    assert_null(body_object(r, "too", 100));   /* nothing is rounded in silence */
+    assert_null(body_object(r, "low", 100));
+    assert_non_null(made_wrong(m, "low"));
     assert_null(body_object(r, "o", 5));
     assert_null(body_object(r, "nul", 100));
     assert_null(body_object(r, "list", 100));
