@@ -276,7 +276,9 @@ bool
 imagehead_is_pdf(const void *bytes, size_t len)
 {
     const char *s = bytes;
-    size_t tail = len < 1024 ? len : 1024;
 
+    while (len > 0 && s[len - 1] == '\0')    /* some programs fill up the last block */
+        len--;
+    size_t tail = len < 1024 ? len : 1024;
     return imagehead_type(bytes, len) == FILE_PDF && memmem(s + len - tail, tail, "%%EOF", 5) != NULL;
 }

@@ -44,9 +44,10 @@ struct upload_limits {
     uint64_t file_max_len;  /* bytes of one file, inclusive */
 };
 
-/* What a form may be where the guide says nothing else: 5 MB a file. */
+/* What a form may be where the guide says nothing else: 5 MB a file, and as much text as JSON may be, so that
+ * one long text is told together with all else that is wrong. */
 #define UPLOAD_LIMITS \
-    (struct upload_limits){.parts_max = 64, .field_max_len = 64u << 10, .fields_max_len = 256u << 10, \
+    (struct upload_limits){.parts_max = 64, .field_max_len = 1u << 20, .fields_max_len = 1u << 20, \
                            .file_max_len = 5u << 20}
 
 /* A text field.  VALUE holds LEN bytes, whatever they are, and a NUL behind them. */

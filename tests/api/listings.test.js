@@ -139,6 +139,15 @@ test('every bound from outside', async () => {
   for (const [name, values] of Object.entries(bad)) for (const v of values) await refused({ [name]: v }, null, name);
 });
 
+test('a text that is far too long is told like any other', async () => {
+  for (const n of [5001, 70000, 500000]) {
+    const r = await submit(w, client, { description: 'x'.repeat(n), pincode: '1' }, tiny());
+    assert.equal(r.body.code, 'validation_failed', `${n}: ${r.text}`);
+    assert.deepEqual(wrong(r), ['description', 'pincode'], String(n));
+  }
+  assert.equal((await submit(w, client, { description: 'x'.repeat((1 << 20) + 1) }, tiny())).body.code, 'payload_too_large');
+});
+
 test('IMEI 2 is another number than IMEI 1', async () => {
   const one = imei();
   await refused({ imei1: one, imei2: one }, null, 'imei2');
@@ -462,7 +471,8 @@ test('pages', async () => {
   assert.deepEqual(two.pagination, { page: 2, limit: 2, total: 3, totalPages: 2, hasNext: false, hasPrev: true });
   assert.deepEqual(two.listings.map((l) => l.model), ['Page 0']);
   assert.equal((await page('&limit=2')).pagination.hasNext, true);
-  assert.equal((await page('&limit=1000')).pagination.limit, 100);
+  for (const n of ['101', '1000', '2147483648', '9007199254740991']) assert.equal((await page(`&limit=${n}`)).pagination.limit, 100, n);
+  assert.deepEqual((await page('&page=9007199254740991')).listings, []);
   const beyond = await page('&page=50');
   assert.deepEqual([beyond.listings, beyond.pagination.total, beyond.pagination.hasNext], [[], 3, false]);
 });

@@ -134,6 +134,11 @@ a_pdf_has_a_head_and_a_tail(void **state)
     memcpy(long_pdf + sizeof long_pdf - 1024, "%%EOF", 5);
     assert_true(imagehead_is_pdf(long_pdf, sizeof long_pdf));
     assert_false(imagehead_is_pdf(long_pdf, sizeof long_pdf - 1020));
+    memcpy(long_pdf + 1000, "%%EOF", 5);
+    memset(long_pdf + sizeof long_pdf - 1024, '\0', 1024);
+    assert_true(imagehead_is_pdf(long_pdf, sizeof long_pdf));
+    long_pdf[sizeof long_pdf - 1] = 'x';
+    assert_false(imagehead_is_pdf(long_pdf, sizeof long_pdf));
 }
 
 int
