@@ -453,6 +453,16 @@ is_version(const char *s)
     return major > 0 && minor > 0 && s[major + 1 + minor] == '\0';
 }
 
+/* {scheme}://{key}@{host}[:port][/path]/{project}; selliko-report-errors takes it apart. */
+static bool
+is_dsn(const char *s)
+{
+    if (strncmp(s, "https://", 8) != 0 && strncmp(s, "http://", 7) != 0)
+        return false;
+    const char *key = strchr(s, '/') + 2, *at = strchr(key, '@'), *project = strrchr(s, '/') + 1;
+    return at != NULL && at > key && at[1] != '/' && project > at && *project != '\0' && strchr(s, ' ') == NULL;
+}
+
 static void
 check_together(struct load *l, const struct config *c)
 {
@@ -492,6 +502,10 @@ check_together(struct load *l, const struct config *c)
     if (c->whatsapp_phone_number_id != NULL
         && strspn(c->whatsapp_phone_number_id, "0123456789") != strlen(c->whatsapp_phone_number_id))
         problem(l, "must be digits");
+
+    l->name = "SENTRY_DSN";
+    if (c->sentry_dsn != NULL && !is_dsn(c->sentry_dsn))
+        problem(l, "must be such as https://key@errors.example/1");
 
     l->name = "S3_BUCKET_NAME";
     if (c->s3_bucket_name != NULL && (c->aws_access_key_id == NULL || c->aws_secret_access_key == NULL))

@@ -107,7 +107,7 @@ a_file_is_read_and_the_environment_comes_before_it(void **state)
                "PORT=9000\n"
                "FRONTEND_URL=\"https://selliko.com/\"\r\n"
                "WHATSAPP_WEBHOOK_VERIFY_TOKEN='a \"b\" $c'  \n"
-               "SENTRY_DSN=\"a \\\"b\\\" \\$c\"\n"
+               "AWS_REGION=\"a \\\"b\\\" \\$c\"\n"
                "BID_MIN_INCREMENT=0.01\n"
                "NODE_ENV=production\n"
                "AUCTION_ENDING_MINUTES=");
@@ -117,7 +117,7 @@ a_file_is_read_and_the_environment_comes_before_it(void **state)
     write_file("PORT=9000\n"
                "FRONTEND_URL=\"https://selliko.com/\"\r\n"
                "WHATSAPP_WEBHOOK_VERIFY_TOKEN='a \"b\" $c'  \n"
-               "SENTRY_DSN=\"a \\\"b\\\" \\$c\"\n"
+               "AWS_REGION=\"a \\\"b\\\" \\$c\"\n"
                "BID_MIN_INCREMENT=0.01\n"
                "NODE_ENV=production\n"
                "AUCTION_ENDING_MINUTES=");
@@ -126,7 +126,7 @@ a_file_is_read_and_the_environment_comes_before_it(void **state)
     assert_int_equal(config()->port, 9100);
     assert_string_equal(config()->frontend_url, "https://selliko.com");
     assert_string_equal(config()->whatsapp_webhook_verify_token, "a \"b\" $c");
-    assert_string_equal(config()->sentry_dsn, "a \"b\" $c");
+    assert_string_equal(config()->aws_region, "a \"b\" $c");
     assert_int_equal(config()->bid_min_increment_paise, 1);
     assert_int_equal(config()->auction_ending_min, 30);
     assert_int_equal(config()->unknown.n, 1);
@@ -153,11 +153,12 @@ all_problems_are_told_at_once_and_no_value(void **state)
     setenv("WHATSAPP_API_VERSION", "23", 1);
     setenv("DEMO_ROLES", "+91*=KING", 1);
     setenv("LISTEN", "1.2.3.4\n; evil", 1);
+    setenv("SENTRY_DSN", "https://errors.example/1", 1);
     assert_false(load());
     static const char *const wrong[] = { "JWT_SECRET", "ENCRYPTION_KEY", "FILE_URL_SECRET_OLD", "PORT", "JWT_EXPIRES_IN",
                                          "PLATFORM_FEE_PERCENT", "BID_MIN_INCREMENT", "RATE_LIMITS", "WHATSAPP_OTP_BUTTON",
                                          "LOG_LEVEL", "API_BASE_URL", "ALLOWED_ORIGINS", "METRICS_ALLOW",
-                                         "WHATSAPP_API_VERSION", "DEMO_ROLES", "LISTEN" };
+                                         "WHATSAPP_API_VERSION", "DEMO_ROLES", "LISTEN", "SENTRY_DSN" };
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         char line[64];
         snprintf(line, sizeof line, "%s: ", wrong[i]);
