@@ -1,4 +1,4 @@
-/* bids -- what vendors offer on live auctions, and the marketplace in which they look for them.
+/* bids -- what vendors offer on live auctions (the marketplace in which they look for them is market.c).
  *
  * Two vendors may press the button in the same millisecond.  place_bids() in SQL locks the listing's
  * row before it judges, so the second one is told that the price moved, never that he had won; and
@@ -13,6 +13,7 @@
 #include "config.h"
 #include "crypto.h"
 #include "idempotency.h"
+#include "market.h"
 #include "metrics.h"
 #include "money.h"
 #include "shape.h"
@@ -22,7 +23,9 @@
     X(POST, "/bids",        place_bid,   VENDOR, TAKES_KEY) \
     X(GET,  "/bids",        list_bids,   CLIENT | VENDOR | ADMIN, 0) \
     X(GET,  "/marketplace", marketplace, ANYONE, CACHEABLE)
-ROUTES(ROUTE_PROTOTYPE)
+
+static reply place_bid(struct req *r);
+static reply list_bids(struct req *r);
 
 /* The accepted bid as its vendor sees it.  It is rendered from the row that place_bids gave, which is
  * also what an idempotency key keeps, so that a replayed answer is the first one to the letter. */
@@ -152,65 +155,6 @@ list_bids(struct req *r)
     rows_json(answer(r), "bids", rows);
     const char *key = arena_printf(r->arena, "bids %s %s %s %s", or_dash(vendor), or_dash(client), or_dash(listing), or_dash(status));
     answer_pagination(r, &page, totals(r, &page, rows->n, key, bids_total, me->id, vendor, client, listing, status));
-    return ok(r);
-}
-
-/* ---- the marketplace ---- */
-
-/* A statement for each order, and by its braces one for each set of filters, so that each has a plan
- * that walks the index of its order (or of its brand) and ends after a page.  The page is cut before its
- * columns are made: a skipped row costs a look, not its counts of views and watchers.  A price range
- * narrows the walk only where the walk is by price; elsewhere "+ 0" keeps the planner, which knows no
- * values, from fetching and sorting everything in the range. */
-#define MARKET_FROM(price) \
-    "  FROM listings l WHERE l.status = 'live' AND l.auction_end > now()" \
-    " {?2 AND l.words @@ search_words($2) ?} {?3 AND l.brand_key = lower($3) ?} {?4 AND l.condition = $4 ?}" \
-    " {?5 AND " price " >= $5::bigint ?} {?6 AND " price " <= $6::bigint ?}"
-#define MARKET_PAGE(price, order) \
-    "SELECT " LISTING_COLUMNS("(l.client_id = $1::uuid OR " SHAPE_IS_ADMIN ")") "," \
-    "       l.highest_amount AS \"currentBid:rupees\", l.bid_count AS \"totalBids\"," \
-    "       ceil(extract(epoch FROM l.auction_end - now()) / 60)::int AS \"timeLeft\"" \
-    " FROM (SELECT l.* " MARKET_FROM(price) " ORDER BY " order " LIMIT $7 OFFSET $8) l ORDER BY " order
-
-SQL(market_newest, MARKET_PAGE("l.asking_price + 0", "l.approved_at DESC, l.id DESC"));
-SQL(market_ending, MARKET_PAGE("l.asking_price + 0", "l.auction_end, l.id"));
-SQL(market_lowest, MARKET_PAGE("l.asking_price", "l.asking_price, l.id"));
-SQL(market_highest, MARKET_PAGE("l.asking_price", "l.asking_price DESC, l.id DESC"));
-SQL(market_total, "SELECT count(*) " MARKET_FROM("l.asking_price") " AND ($1::uuid IS NULL OR true)");
-
-static struct sql *
-market_in_order(const char *by)
-{
-    return strcmp(by, "ending-soon") == 0   ? &market_ending
-         : strcmp(by, "lowest-price") == 0  ? &market_lowest
-         : strcmp(by, "highest-price") == 0 ? &market_highest
-                                            : &market_newest;
-}
-
-/* GET /marketplace ?search&brand&condition&minPrice&maxPrice&sortBy: live and not ended only. */
-static reply
-marketplace(struct req *r)
-{
-    const char *search = or_null(query_text(r, "search", 0, 200));
-    const char *brand = or_null(query_text(r, "brand", 0, 100));
-    const char *condition = query_has(r, "condition") ? query_choice(r, "condition", "Excellent|Good|Fair|Poor") : NULL;
-    const char *min = query_has(r, "minPrice") ? p_int(r, query_rupees(r, "minPrice", 0, MONEY_MAX_PAISE)) : NULL;
-    const char *max = query_has(r, "maxPrice") ? p_int(r, query_rupees(r, "maxPrice", 0, MONEY_MAX_PAISE)) : NULL;
-    const char *sort = query_has(r, "sortBy")
-        ? query_choice(r, "sortBy", "newest|ending-soon|lowest-price|highest-price") : "newest";
-    struct page page = in_page(r);
-    if (bad_input(r))
-        return refuse_input(r);
-
-    const char *const param[] = { r->user.id, search, brand, condition, min, max, page.limit_text, page.offset_text };
-    const struct rows *rows = db_rows_(r, market_in_order(sort), param, 8);
-    struct jw *j = answer(r);
-    jw_array(j, "listings");
-    for (int i = 0; i < rows->n; i++)
-        shape_listing_object(j, NULL, rows, i, SHAPE_LISTED, req_now(r));
-    jw_end(j);
-    const char *key = arena_printf(r->arena, "market %s|%s|%s|%s|%s", or_dash(search), or_dash(brand), or_dash(condition), or_dash(min), or_dash(max));
-    answer_pagination(r, &page, totals_of(r, &page, rows->n, key, &market_total, param, 6));
     return ok(r);
 }
 

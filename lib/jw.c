@@ -158,6 +158,12 @@ jw_raw(struct jw *j, const char *key, const char *value, size_t len)
 }
 
 void
+jw_reserve(struct jw *j, size_t n)
+{
+    (void)room(j, n + 1);   /* and a comma */
+}
+
+void
 jw_members(struct jw *j, const char *members, size_t len)
 {
     if (len > 0)

@@ -42,6 +42,9 @@ void jw_raw(struct jw *j, const char *key, const char *value, size_t len);
 /* LEN bytes of ready-made members ("a":1,"b":2), which may be none, into the open object. */
 void jw_members(struct jw *j, const char *members, size_t len);
 
+/* Make room for N bytes now: writing that many afterwards asks for no memory. */
+void jw_reserve(struct jw *j, size_t n);
+
 /* The text so far (NUL-terminated, valid until the next write) and its length. */
 const char *jw_text(struct jw *j, size_t *len);
 

@@ -46,6 +46,12 @@
     "(l.status IN ('live', 'sold', 'expired') OR l.client_id = $1::uuid OR " SHAPE_IS_ADMIN ")"
 
 #define LISTING_COLUMNS(FULL) \
+    LISTING_SAYS(FULL) "," \
+    " coalesce((SELECT x.views FROM listing_counts x WHERE x.listing_id = l.id), 0) AS \"views\"," \
+    " coalesce((SELECT x.watchers FROM listing_counts x WHERE x.listing_id = l.id), 0) AS \"watcherCount\""
+
+/* The same without its counts: what stays as it is until the listing's edition changes. */
+#define LISTING_SAYS(FULL) \
     "l.id, l.client_id AS \"clientId\", l.brand, l.model, l.storage, l.color, l.condition," \
     " CASE WHEN " FULL " THEN l.id || l.imei1_sealed::text ELSE '***********' || l.imei1_last4 END" \
     "   AS \"imei1:sealed(listings.imei1)\"," \
@@ -63,10 +69,8 @@
     " l.pickup_time AS \"pickupTime\", l.status, l.submitted_at AS \"submittedAt\"," \
     " l.approved_at AS \"approvedAt\", l.approved_by AS \"approvedBy\"," \
     " l.rejection_reason AS \"rejectionReason\", l.auction_end AS \"auctionEndTime\"," \
-    " coalesce((SELECT v.views FROM listing_views v WHERE v.listing_id = l.id), 0) AS \"views\"," \
     " CASE WHEN " FULL " THEN (SELECT coalesce(jsonb_agg(w.user_id ORDER BY w.created_at), '[]')" \
     "   FROM watchers w WHERE w.listing_id = l.id) ELSE '[]' END AS \"watchers\"," \
-    " (SELECT count(*) FROM watchers w WHERE w.listing_id = l.id) AS \"watcherCount\"," \
     " CASE WHEN " FULL " THEN l.metadata ELSE l.metadata - '{contactName,imeiChecksumValid}'::text[] END AS metadata," \
     " l.photo_count AS \"_photo_count\", CASE WHEN " FULL " THEN l.bill_ext END AS \"_bill_ext\""
 

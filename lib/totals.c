@@ -1,18 +1,38 @@
-/* totals -- see totals.h.  A small table, overwritten by hash: a forgotten total is counted again. */
+/* totals -- see totals.h.  A small table, overwritten by hash: a forgotten total is counted again.
+ *
+ *   nothing kept ──► one counts, who comes meanwhile waits ──► kept ── 1 s ──► one counts, the others take
+ *                                                               ▲              the old one ── 2 s ──► wait
+ *                                                               └─────────────────┘
+ *
+ * A count is a flight: it has a number in its slot until it lands.  One that is given up (the database is
+ * away, the session has ended) is called off when its request's memory is, so it keeps nobody waiting; and
+ * nobody waits longer than WAIT_MS, whatever became of it. */
 #include "totals.h"
+
+#include "arena.h"
 
 #include <pthread.h>
 #include <time.h>
 
-enum { SLOTS = 256, KEY_MAX = 200, LIFE_MS = 2000 };
+enum { SLOTS = 256, KEY_MAX = 200, FRESH_MS = 1000, LIFE_MS = 2000, WAIT_MS = 1000 };
 
 static struct {
     pthread_mutex_t lock;
+    pthread_cond_t landed;
+    uint64_t last_flight;
     struct slot {
         char key[KEY_MAX];
-        int64_t total, until_ms;
+        int64_t total, counted_ms;   /* when the count began: that is how old it is */
+        bool has_total;
+        uint64_t flight;             /* 0: nobody is counting */
     } slot[SLOTS];
-} table = { .lock = PTHREAD_MUTEX_INITIALIZER };
+} table = { .lock = PTHREAD_MUTEX_INITIALIZER, .landed = PTHREAD_COND_INITIALIZER };
+
+struct flight {
+    struct slot *slot;
+    uint64_t number;
+    int64_t began_ms;
+};
 
 static int64_t
 now_ms(void)
@@ -31,42 +51,107 @@ slot_of(const char *key)
     return &table.slot[h % SLOTS];
 }
 
+/* Wait for a landing, at most until END_MS. */
+static void
+wait_until(int64_t end_ms)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);   /* the clock of a condition as it is initialised above */
+    int64_t left = end_ms - now_ms();
+    t.tv_sec += left / 1000;
+    t.tv_nsec += (left % 1000) * 1000000;
+    if (t.tv_nsec >= 1000000000) {
+        t.tv_sec++;
+        t.tv_nsec -= 1000000000;
+    }
+    pthread_cond_timedwait(&table.landed, &table.lock, &t);
+}
+
+/* True: *TOTAL is what was counted.  False: the caller is to count, as flight F. */
 static bool
-remembered(const char *key, int64_t *total)
+remembered(const char *key, int64_t *total, struct flight *f)
 {
     struct slot *s = slot_of(key);
     pthread_mutex_lock(&table.lock);
-    bool found = strcmp(s->key, key) == 0 && now_ms() < s->until_ms;
-    if (found)
-        *total = s->total;
+    int64_t began = now_ms(), now = began;
+    for (;; now = now_ms()) {
+        bool same = strcmp(s->key, key) == 0;
+        int64_t age = same && s->has_total ? now - s->counted_ms : INT64_MAX;
+        bool counting = same && s->flight != 0;
+        if (age < FRESH_MS || (age < LIFE_MS && counting)) {
+            *total = s->total;
+            pthread_mutex_unlock(&table.lock);
+            return true;
+        }
+        if (!counting || now - began >= WAIT_MS)
+            break;
+        wait_until(began + WAIT_MS);
+    }
+    if (strcmp(s->key, key) != 0) {
+        snprintf(s->key, sizeof s->key, "%s", key);
+        s->has_total = false;
+    }
+    s->flight = ++table.last_flight;
+    *f = (struct flight){ .slot = s, .number = s->flight, .began_ms = now };
     pthread_mutex_unlock(&table.lock);
-    return found;
+    return false;
 }
 
 static void
-remember(const char *key, int64_t total)
+land(const struct flight *f, int64_t total)
 {
-    struct slot *s = slot_of(key);
     pthread_mutex_lock(&table.lock);
-    snprintf(s->key, sizeof s->key, "%s", key);
-    s->total = total;
-    s->until_ms = now_ms() + LIFE_MS;
+    if (f->slot->flight == f->number) {   /* else another list has taken the place, or another flight */
+        f->slot->total = total;
+        f->slot->counted_ms = f->began_ms;
+        f->slot->has_total = true;
+        f->slot->flight = 0;
+        pthread_cond_broadcast(&table.landed);
+    }
     pthread_mutex_unlock(&table.lock);
+}
+
+/* At the end of a request: its flight, if it has not landed. */
+static void
+call_off(void *flight)
+{
+    struct flight *f = flight;
+    pthread_mutex_lock(&table.lock);
+    if (f->slot->flight == f->number) {
+        f->slot->flight = 0;
+        pthread_cond_broadcast(&table.landed);
+    }
+    pthread_mutex_unlock(&table.lock);
+}
+
+static int64_t
+count_now(struct req *r, struct sql *count, const char *const *param, int n_param)
+{
+    return rows_int(db_row_(r, count, param, n_param, true), 0, "count");
+}
+
+int64_t
+totals_count(struct req *r, const char *key, struct sql *count, const char *const *param, int n_param)
+{
+    int64_t total;
+    if (key == NULL || strlen(key) >= KEY_MAX)
+        return count_now(r, count, param, n_param);
+    struct flight *f = arena_zalloc(r->arena, 1, sizeof *f);
+    if (remembered(key, &total, f))
+        return total;
+    arena_own(r->arena, f, call_off);
+    total = count_now(r, count, param, n_param);
+    land(f, total);
+    return total;
 }
 
 int64_t
 totals_of(struct req *r, const struct page *page, int n, const char *key,
           struct sql *count, const char *const *param, int n_param)
 {
-    int64_t before = (page->page - 1) * page->limit, total;
+    int64_t before = (page->page - 1) * page->limit;
     if (n < page->limit && (n > 0 || before == 0))
         return before + n;
-    bool keeps = key != NULL && strlen(key) < KEY_MAX;
-    if (keeps && remembered(key, &total))
-        return total;
-    const struct rows *rows = db_row_(r, count, param, n_param, true);
-    total = rows_int(rows, 0, "count");
-    if (keeps)
-        remember(key, total);
-    return total;
+    int64_t total = totals_count(r, key, count, param, n_param);
+    return n > 0 && total < before + n ? before + n : total;   /* it may be older than the page, which it is not to deny */
 }

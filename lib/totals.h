@@ -2,7 +2,10 @@
  *
  * Counting 20,000 live listings costs more than fetching the 20 that a page shows, and the total of a
  * page may lag by two seconds.  A page that is not full tells its total exactly and needs no count.
- * Kept in this process alone; any thread. */
+ *
+ * Of many requests that want one total at the same moment one counts and the others wait for it; and from
+ * the first second on one counts it anew while the others still take what there is.  Kept in this process
+ * alone; any thread. */
 #ifndef SELLIKO_TOTALS_H
 #define SELLIKO_TOTALS_H
 
@@ -13,5 +16,8 @@
 int64_t totals_of(struct req *r, const struct page *page, int n, const char *key,
                   struct sql *count, const char *const *param, int n_param);
 #define totals(r, page, n, key, count, ...) totals_of(r, page, n, key, &(count), DB_PARAMS_(__VA_ARGS__))
+
+/* The total before there is a page. */
+int64_t totals_count(struct req *r, const char *key, struct sql *count, const char *const *param, int n_param);
 
 #endif

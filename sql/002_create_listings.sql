@@ -48,6 +48,9 @@ CREATE TABLE listings (
     highest_at       timestamptz,
     bid_count        int         NOT NULL DEFAULT 0,
     bidder_count     int         NOT NULL DEFAULT 0,
+    -- Counts the changes of all that a listing says of itself, bids aside (008), so that who has kept what
+    -- it said in an edition knows whether it still does.
+    edition          int         NOT NULL DEFAULT 0,
     alias_seed       int         NOT NULL DEFAULT floor(random() * 90000)::int,
     metadata         jsonb       NOT NULL DEFAULT '{}',
     brand_key        text        GENERATED ALWAYS AS (lower(brand)) STORED,
@@ -72,11 +75,24 @@ CREATE TABLE listing_imeis (
     listing_id uuid  NOT NULL REFERENCES listings ON DELETE CASCADE
 );
 
--- Apart from the listing, so that a look at it does not rewrite the row that bids lock.
-CREATE TABLE listing_views (
+-- Looks and watchers (008 counts those), apart from the listing, so that a look at it does not rewrite the
+-- row that bids lock.
+CREATE TABLE listing_counts (
     listing_id uuid   PRIMARY KEY REFERENCES listings ON DELETE CASCADE,
-    views      bigint NOT NULL DEFAULT 0
+    views      bigint NOT NULL DEFAULT 0,
+    watchers   int    NOT NULL DEFAULT 0
 ) WITH (fillfactor = 50);
+
+-- What the live listings are chosen, ordered and counted by (008 keeps it so).  No bid writes here, so its
+-- indexes alone answer, where those of listings would have to look at every row that was bid on.
+CREATE TABLE live_listings (
+    listing_id   uuid        PRIMARY KEY REFERENCES listings ON DELETE CASCADE,
+    approved_at  timestamptz,
+    auction_end  timestamptz NOT NULL,
+    asking_price bigint      NOT NULL,
+    condition    text        NOT NULL,
+    brand_key    text        NOT NULL
+);
 
 CREATE TABLE watchers (
     listing_id uuid        NOT NULL REFERENCES listings ON DELETE CASCADE,

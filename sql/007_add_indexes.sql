@@ -24,6 +24,10 @@ CREATE INDEX listings_live_newest ON listings (approved_at DESC, id DESC) INCLUD
 CREATE INDEX listings_live_ending ON listings (auction_end, id) WHERE status = 'live';
 CREATE INDEX listings_live_price ON listings (asking_price, id) INCLUDE (auction_end) WHERE status = 'live';
 CREATE INDEX listings_live_brand ON listings (brand_key, approved_at DESC, id DESC) INCLUDE (auction_end) WHERE status = 'live';
+CREATE INDEX live_listings_newest ON live_listings (approved_at DESC, listing_id DESC) INCLUDE (auction_end, asking_price, condition, brand_key);
+CREATE INDEX live_listings_ending ON live_listings (auction_end, listing_id) INCLUDE (approved_at, asking_price, condition, brand_key);
+CREATE INDEX live_listings_price ON live_listings (asking_price, listing_id) INCLUDE (approved_at, auction_end, condition, brand_key);
+CREATE INDEX live_listings_brand ON live_listings (brand_key, approved_at DESC, listing_id DESC) INCLUDE (auction_end, asking_price, condition);
 CREATE INDEX listings_live_unreminded ON listings (auction_end) WHERE status = 'live' AND ending_sent_at IS NULL;
 CREATE INDEX listings_by_word ON listings USING gin (words);
 CREATE INDEX listing_imeis_by_listing ON listing_imeis (listing_id);

@@ -51,7 +51,6 @@ BEGIN
     -- wait for each other, and one sender hear of a deadlock instead of a duplicate.
     INSERT INTO listing_imeis (imei_hash, listing_id)
         SELECT h, new.id FROM unnest(ARRAY[new.imei1_hash, new.imei2_hash]) h WHERE h IS NOT NULL ORDER BY h;
-    INSERT INTO listing_views (listing_id) VALUES (new.id);
     RETURN NULL;
 END $$;
 
@@ -65,3 +64,53 @@ CREATE TRIGGER open_listing_claims_imeis AFTER INSERT ON listings FOR EACH ROW
     WHEN (new.status IN ('pending', 'live')) EXECUTE FUNCTION claim_imeis();
 CREATE TRIGGER ended_listing_releases_imeis AFTER UPDATE OF status ON listings FOR EACH ROW
     WHEN (new.status IN ('rejected', 'sold', 'expired')) EXECUTE FUNCTION release_imeis();
+
+-- ---- what is kept beside a listing ----
+
+CREATE FUNCTION count_from_zero() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO listing_counts (listing_id) VALUES (new.id);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER listing_has_counts AFTER INSERT ON listings FOR EACH ROW EXECUTE FUNCTION count_from_zero();
+
+CREATE FUNCTION count_watcher() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE listing_counts SET watchers = watchers + CASE TG_OP WHEN 'INSERT' THEN 1 ELSE -1 END
+        WHERE listing_id = CASE TG_OP WHEN 'INSERT' THEN new.listing_id ELSE old.listing_id END;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER watchers_are_counted AFTER INSERT OR DELETE ON watchers FOR EACH ROW EXECUTE FUNCTION count_watcher();
+
+CREATE FUNCTION next_edition() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    new.edition := old.edition + 1;
+    RETURN new;
+END $$;
+-- A bid names none of these but the end, which it seldom moves.
+CREATE TRIGGER listing_says_something_else BEFORE UPDATE OF client_id, brand, model, storage, color, condition,
+    imei1_last4, imei2_last4, battery_health, asking_price, description, photo_count, bill_ext, has_warranty, warranty_type,
+    warranty_expiry, city, state, pincode, pickup_time, status, submitted_at, approved_at, approved_by, rejection_reason,
+    metadata ON listings FOR EACH ROW EXECUTE FUNCTION next_edition();
+CREATE TRIGGER listing_ends_later BEFORE UPDATE OF auction_end ON listings FOR EACH ROW
+    WHEN (new.auction_end IS DISTINCT FROM old.auction_end) EXECUTE FUNCTION next_edition();
+
+CREATE FUNCTION follow_live_listing() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF new.status = 'live' THEN
+        INSERT INTO live_listings (listing_id, approved_at, auction_end, asking_price, condition, brand_key)
+            VALUES (new.id, new.approved_at, new.auction_end, new.asking_price, new.condition, new.brand_key)
+            ON CONFLICT (listing_id) DO UPDATE SET approved_at = excluded.approved_at, auction_end = excluded.auction_end,
+                asking_price = excluded.asking_price, condition = excluded.condition, brand_key = excluded.brand_key;
+    ELSE
+        DELETE FROM live_listings WHERE listing_id = new.id;
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER live_listing_appears AFTER INSERT ON listings FOR EACH ROW
+    WHEN (new.status = 'live') EXECUTE FUNCTION follow_live_listing();
+CREATE TRIGGER live_listing_changes AFTER UPDATE OF status, approved_at, auction_end, asking_price, condition, brand ON listings
+    FOR EACH ROW WHEN ((old.status = 'live' OR new.status = 'live')
+        AND (new.status, new.approved_at, new.auction_end, new.asking_price, new.condition, new.brand)
+            IS DISTINCT FROM (old.status, old.approved_at, old.auction_end, old.asking_price, old.condition, old.brand))
+    EXECUTE FUNCTION follow_live_listing();

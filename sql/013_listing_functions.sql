@@ -13,7 +13,7 @@ CREATE FUNCTION count_view(p_viewer uuid, p_listing uuid) RETURNS void LANGUAGE 
 BEGIN
     -- For the whole transaction: a SET clause of the function would be over before the commit that waits.
     PERFORM set_config('synchronous_commit', 'off', true);
-    UPDATE listing_views v SET views = views + 1 FROM listings l
+    UPDATE listing_counts v SET views = views + 1 FROM listings l
         WHERE l.id = p_listing AND v.listing_id = l.id AND l.client_id IS DISTINCT FROM p_viewer
           AND (l.status IN ('live', 'sold', 'expired')
                OR (SELECT u.role = 'ADMIN' FROM users u WHERE u.id = p_viewer) IS TRUE);

@@ -39,6 +39,15 @@ SELECT rule, cardinality(broken) AS broken, array_to_string(broken[1:5], ', ') A
                     OR bidder_count <> (SELECT count(DISTINCT vendor_id) FROM bids b WHERE b.listing_id = l.id)
                     OR bidder_count <> (SELECT count(*) FROM bidders b WHERE b.listing_id = l.id))
 
+    UNION ALL SELECT 'the live listings are told apart as they are',
+           ARRAY(SELECT coalesce(l.id, x.listing_id)::text FROM (SELECT * FROM listings WHERE status = 'live') l
+                     FULL JOIN live_listings x ON x.listing_id = l.id
+                 WHERE (l.approved_at, l.auction_end, l.asking_price, l.condition, l.brand_key)
+                       IS DISTINCT FROM (x.approved_at, x.auction_end, x.asking_price, x.condition, x.brand_key))
+    UNION ALL SELECT 'a listing counts its watchers',
+           ARRAY(SELECT l.id::text FROM listings l LEFT JOIN listing_counts c ON c.listing_id = l.id
+                 WHERE c.watchers IS DISTINCT FROM (SELECT count(*) FROM watchers w WHERE w.listing_id = l.id))
+
     -- sales and orders
     UNION ALL SELECT 'a sold listing has one order, another listing none',
            ARRAY(SELECT l.id::text FROM listings l

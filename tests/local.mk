@@ -14,6 +14,7 @@ UNIT_TESTS += tests/unit/test_input
 UNIT_TESTS += tests/unit/test_reply
 UNIT_TESTS += tests/unit/test_app
 UNIT_TESTS += tests/unit/test_totals
+UNIT_TESTS += tests/unit/test_fragment
 EXTRA_DIST += tests/unit/request.h tests/unit/fakedb.h
 UNIT_TESTS += tests/unit/test_multipart
 UNIT_TESTS += tests/unit/test_config
@@ -78,7 +79,7 @@ EXTRA_DIST += tests/fuzz/reference.h
 
 # What the measurements need beside the service.
 EXTRA_PROGRAMS = tests/bench/seeder tests/bench/statement tests/bench/pace
-tests_bench_statement_SOURCES  = tests/bench/statement.c cgi-bin/batch.c
+tests_bench_statement_SOURCES  = tests/bench/statement.c
 tests_bench_statement_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/cgi-bin
 
 # A unit test includes the .c that it tests, so the library's copy of that module is left out by the

@@ -91,6 +91,94 @@ test('a page\'s rows are one each, also when many have the same price and time',
   }
 });
 
+test('an owner and an administrator see more of a listing than the others, whoever looked first', async () => {
+  const own = `Fq${crypto.randomBytes(4).toString('hex')}`;
+  const mine = await liveListing(w, client, admin, { brand: own, landmark: 'Near the well', contactName: 'Anu' });
+  const [his] = quickListing(w, admin.id, { brand: own });
+  const see = async (who) => {
+    const { listings } = (await w.get(`/marketplace?brand=${own}`, who.token)).body;
+    assert.deepEqual(listings.map((l) => l.id), [his, mine.id]);
+    return listings[1];
+  };
+  for (let round = 0; round < 2; round++) {
+    for (const who of [a, client, b, admin, a]) {
+      const l = await see(who);
+      const whole = who === client || who === admin;
+      assert.equal(l.imei1.startsWith('***********'), !whole);
+      assert.equal(l.pickupAddress.landmark, whole ? 'Near the well' : '');
+      assert.equal(l.metadata.contactName, whole ? 'Anu' : undefined);
+      assert.equal(l.clientId, client.id);
+    }
+  }
+  assert.deepEqual({ ...(await see(a)), timeLeft: 0 }, { ...(await see(b)), timeLeft: 0 });
+});
+
+test('a listing reads the same here as anywhere else', async () => {
+  const own = `Sq${crypto.randomBytes(4).toString('hex')}`;
+  const l = await liveListing(w, client, admin, { brand: own, description: 'Says "hello", \\ and \u20b9' });
+  await mustBid(w, b, l.id, 4000);
+  for (const who of [a, client]) {
+    const { photos, ...alone } = (await w.get(`/listings/${l.id}`, who.token)).body.listing;
+    for (let i = 0; i < 2; i++) {
+      const { currentBid, totalBids, timeLeft, ...listed } = (await w.get(`/marketplace?brand=${own}`, who.token)).body.listings[0];
+      assert.deepEqual([currentBid, totalBids, photos.length > 3, timeLeft > 0], [4000, 1, true, true]);
+      assert.deepEqual({ ...listed, views: 0 }, { ...alone, views: 0 });
+    }
+  }
+});
+
+test('what changes in a listing is seen at once: its looks, its watchers, its end, its text', async () => {
+  const own = `Cq${crypto.randomBytes(4).toString('hex')}`;
+  const [id] = quickListing(w, client.id, { brand: own });
+  const now = async () => (await w.get(`/marketplace?brand=${own}`, a.token)).body.listings[0];
+  const before = await now();
+  assert.deepEqual([before.views, before.watcherCount], [0, 0]);
+  await w.get(`/listings/${id}`, b.token);
+  await w.post(`/listings/${id}/watch`, {}, b.token);
+  assert.deepEqual([(await now()).views, (await now()).watcherCount], [1, 1]);
+  w.sql(`UPDATE listings SET auction_end = auction_end + interval '1 hour' WHERE id = '${id}'`);
+  const later = await now();
+  assert.equal(Date.parse(later.auctionEndTime) - Date.parse(before.auctionEndTime), 3600e3);
+  assert.equal(later.timeLeft, before.timeLeft + 60);
+  w.sql(`UPDATE listings SET description = 'Another text' WHERE id = '${id}'`);
+  assert.equal((await now()).description, 'Another text');
+});
+
+test('every filter goes with every order and page, also where few pass it', async () => {
+  const own = `Gq${crypto.randomBytes(4).toString('hex')}`;
+  quickListing(w, client.id, { brand: own, n: 30 });
+  const [one] = quickListing(w, client.id, { brand: own, asking: 76543.21 });
+  for (const sortBy of ['newest', 'ending-soon', 'lowest-price', 'highest-price']) {
+    const few = (await w.get(`/marketplace?brand=${own}&minPrice=76543.21&maxPrice=76543.21&sortBy=${sortBy}`, a.token)).body;
+    assert.deepEqual([few.listings.map((l) => l.id), few.pagination.total], [[one], 1], sortBy);
+    const all = [];
+    for (let page = 1; page <= 7; page++) all.push(...(await w.get(`/marketplace?brand=${own}&sortBy=${sortBy}&limit=5&page=${page}`, a.token)).body.listings.map((l) => l.id));
+    assert.equal(new Set(all).size, 31, sortBy);
+    const deep = (await w.get(`/marketplace?sortBy=${sortBy}&limit=20&page=4`, a.token)).body;
+    assert.ok(deep.pagination.total >= 60 + deep.listings.length);
+  }
+});
+
+test('filters that many listings pass give the same rows as those that few pass', async () => {
+  const own = `Wq${crypto.randomBytes(4).toString('hex')}`;
+  const many = [];
+  for (let i = 0; i < 5; i++) many.push(...quickListing(w, client.id, { brand: own, asking: 23456.78, n: 202 }));
+  w.sql(`UPDATE listings SET approved_at = now() - random() * interval '1 day', auction_end = now() + random() * interval '1 day' + interval '1 hour' WHERE brand = '${own}'`);
+  for (const [sortBy, order] of [['newest', 'approved_at DESC, id DESC'], ['ending-soon', 'auction_end, id'], ['lowest-price', 'asking_price, id'], ['highest-price', 'asking_price DESC, id DESC']]) {
+    const right = w.sql(`SELECT id FROM listings WHERE brand = '${own}' ORDER BY ${order} LIMIT 40`).split('\n');
+    for (const filters of [`brand=${own}`, `brand=${own}&condition=Good`, `brand=${own}&minPrice=20000&maxPrice=23456.78`, 'minPrice=23456.78&maxPrice=23456.78']) {
+      const got = [];
+      for (const page of [1, 2]) {
+        const { listings, pagination } = (await w.get(`/marketplace?${filters}&sortBy=${sortBy}&page=${page}`, a.token)).body;
+        got.push(...listings.map((l) => l.id));
+        assert.equal(pagination.total, many.length, `${filters} ${sortBy}`);
+      }
+      assert.deepEqual(got, right, `${filters} ${sortBy}`);
+    }
+  }
+  w.sql(`UPDATE listings SET status = 'expired' WHERE brand = '${own}'`);
+});
+
 test('a filter that is not of its type or set is refused', async () => {
   for (const [q, field] of [['condition=good', 'condition'], ['condition=', 'condition'], ['minPrice=x', 'minPrice'], ['maxPrice=1e5', 'maxPrice'], ['minPrice=-1', 'minPrice'], ['minPrice=1.001', 'minPrice'], ['sortBy=oldest', 'sortBy'], ['sortBy=', 'sortBy'],
     ['page=0', 'page'], ['limit=0', 'limit'], ['limit=ten', 'limit']]) {

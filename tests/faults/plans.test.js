@@ -9,7 +9,7 @@ const path = require('node:path');
 const { execFileSync } = require('node:child_process');
 const { own, until, TOP, imei } = require('../api/lib');
 
-const GROWING = ['users', 'sessions', 'refresh_tokens', 'otps', 'listings', 'listing_imeis', 'listing_views', 'watchers', 'bids', 'bidders',
+const GROWING = ['users', 'sessions', 'refresh_tokens', 'otps', 'listings', 'listing_imeis', 'listing_counts', 'live_listings', 'watchers', 'bids', 'bidders',
   'orders', 'order_history', 'agent_tasks', 'notifications', 'whatsapp_queue', 'events', 'audit_log', 'idempotency_keys', 'rate_limits'];
 const w = own({ RATE_LIMITS: 'off', BID_MIN_INCREMENT: '0.01' });
 let seed;

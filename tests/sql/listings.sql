@@ -28,7 +28,7 @@ SELECT is((SELECT status FROM listings WHERE client_id = :'stranger'), 'pending'
 SELECT throws_ok(format('SELECT create_listing(%L)', pg_temp.form(:'owner', 'd') || '{"photo_count": 3}'), '23514', NULL, 'what the program should have refused is refused here');
 
 -- ---- looked at ----
-CREATE FUNCTION pg_temp.views(p_listing uuid) RETURNS bigint LANGUAGE sql AS $$ SELECT views FROM listing_views WHERE listing_id = p_listing $$;
+CREATE FUNCTION pg_temp.views(p_listing uuid) RETURNS bigint LANGUAGE sql AS $$ SELECT views FROM listing_counts WHERE listing_id = p_listing $$;
 SELECT test.listing(:'owner', 4500000) AS live, test.listing(:'owner', 4500000, '1 hour', 'pending') AS pending \gset
 SELECT count_view(:'stranger', :'live'), count_view(NULL, :'live'), count_view(:'admin', :'live') \g /dev/null
 SELECT is(pg_temp.views(:'live'), 3::bigint, 'a stranger, nobody in particular and an admin are counted');
@@ -63,6 +63,42 @@ SELECT is((SELECT data ->> 'reason' FROM notifications WHERE user_id = :'owner' 
 SELECT is((SELECT count(*)::int FROM listing_imeis WHERE listing_id = :'rejected'), 0, 'and its IMEI is free');
 SELECT results_eq($$SELECT action, ip, request_id FROM audit_log ORDER BY seq$$,
     $$VALUES ('listing.approve', '10.0.0.1', 'r1'), ('listing.reject', '10.0.0.1', 'r3')$$, 'the audit log says who decided what from where, and nothing of what was not decided');
+
+-- ---- kept beside a listing ----
+SELECT test.listing(:'owner', 4500000) AS beside, test.listing(:'owner', 4500000, '1 hour', 'pending') AS waiting \gset
+SELECT watch_listing(:'stranger', :'beside', true), watch_listing(:'vendor', :'beside', true), watch_listing(:'vendor', :'waiting', true) \g /dev/null
+SELECT is((SELECT watchers FROM listing_counts WHERE listing_id = :'beside'), 2, 'watchers are counted');
+DELETE FROM watchers WHERE listing_id = :'beside';
+SELECT is((SELECT watchers FROM listing_counts WHERE listing_id = :'beside'), 0, 'however they go');
+
+CREATE FUNCTION pg_temp.live(p_listing uuid) RETURNS text LANGUAGE sql AS $$
+    SELECT concat_ws(' ', asking_price, condition, brand_key, (auction_end = (SELECT auction_end FROM listings WHERE id = p_listing))::text)
+        FROM live_listings WHERE listing_id = p_listing $$;
+CREATE FUNCTION pg_temp.edition(p_listing uuid) RETURNS int LANGUAGE sql AS $$ SELECT edition FROM listings WHERE id = p_listing $$;
+SELECT is(pg_temp.live(:'beside'), '4500000 Good apple true', 'a live listing is among the live ones');
+SELECT is(pg_temp.live(:'waiting'), NULL, 'a pending one is not');
+SELECT decide_listing(:'admin', :'waiting', true, NULL, 24, '10.0.0.1', 'r4') \g /dev/null
+SELECT is(pg_temp.live(:'waiting'), '4500000 Good apple true', 'until it is approved');
+SELECT cmp_ok(pg_temp.edition(:'waiting'), '>', 0, 'which it then says of itself');
+SELECT pg_temp.edition(:'beside') AS edition \gset
+SELECT (test.bid(:'vendor', :'beside', 1000000)).code \g /dev/null
+SELECT is(pg_temp.edition(:'beside'), :edition, 'a bid changes nothing of what a listing says');
+UPDATE listings SET auction_end = auction_end + interval '1 minute' WHERE id = :'beside';
+SELECT is(pg_temp.edition(:'beside'), :edition + 1, 'a later end does');
+SELECT is(pg_temp.live(:'beside'), '4500000 Good apple true', 'and the live ones know it');
+UPDATE listings SET brand = 'Pear', asking_price = 4400000, condition = 'Fair' WHERE id = :'beside';
+SELECT is(pg_temp.live(:'beside'), '4400000 Fair pear true', 'as they know whatever else changes');
+SELECT is(pg_temp.edition(:'beside'), :edition + 2, 'which is one more edition');
+SELECT settle_listing(:'beside', test.rules()) \g /dev/null
+SELECT is(pg_temp.live(:'beside'), NULL, 'what is sold is not live');
+SELECT settle_listing(:'waiting', test.rules()) \g /dev/null
+SELECT is(pg_temp.live(:'waiting'), NULL, 'nor is what has expired');
+SELECT is((SELECT count(*)::int FROM information_schema.columns c WHERE table_name = 'listings'
+               AND column_name <> ALL ('{id,imei1_sealed,imei1_hash,imei2_sealed,imei2_hash,street_sealed,landmark_sealed,ending_sent_at,highest_bid_id,highest_amount,highest_vendor,highest_at,bid_count,bidder_count,alias_seed,edition,brand_key,words}'::text[])
+               AND column_name <> 'auction_end'
+               AND NOT EXISTS (SELECT FROM information_schema.triggered_update_columns t
+                               WHERE t.event_object_table = 'listings' AND t.trigger_name = 'listing_says_something_else' AND t.event_object_column = c.column_name)),
+    0, 'a new column of a listing is of its editions, or named here as one that nobody sees');
 
 -- ---- kept answers ----
 SELECT is((SELECT count(*)::int FROM claim_idempotency_key(:'owner', 'POST /listings', 'k', 'body')), 0, 'a new key');

@@ -1,0 +1,192 @@
+/* market -- the auctions that are on, as vendors look through them.
+ *
+ * The most asked of all pages, so it is made of two parts.  A statement chooses the rows and says what bids
+ * and looks change: price, counts, minutes left, and each listing's edition.  What a listing says of itself,
+ * to all alike, is a fragment that this process keeps (fragment.h); one that it lacks, or has in another
+ * edition, it asks for.  Together they are what the database says now; only the total may be two seconds old.
+ *
+ * Owners and administrators see more in a listing than the others do: those rows are asked for each time. */
+#include "market.h"
+
+#include "arena.h"
+#include "fragment.h"
+#include "money.h"
+#include "shape.h"
+#include "totals.h"
+
+/* ---- choosing ---- */
+
+/* Three ways to a page; a statement each for each order and, by its braces, for each set of filters.
+ *
+ * FRONT, for words, and for the first pages of all or of a brand: along an index of listings, whose rows are
+ * fetched anyway.
+ *
+ * WALK, for filters that many listings pass, and for pages further back: along an index of live_listings,
+ * which holds all that is filtered by, so that of listings only the page's own rows are fetched.  "+ 0"
+ * keeps the planner, which knows no values, from sorting all that are in a price range (17 ms for half the
+ * market); a walk by price is narrowed by the range.
+ *
+ * FEW, for filters that few listings pass: a walk would look at the whole market for them.  They are found
+ * by the best index for the filters, and sorted ("+" keeps the planner from walking). */
+#define FRONT_WHERE(price) \
+    "  FROM listings l WHERE l.status = 'live' AND l.auction_end > now()" \
+    " {?2 AND l.words @@ search_words($2) ?} {?3 AND l.brand_key = lower($3) ?} {?4 AND l.condition = $4 ?}" \
+    " {?5 AND " price " >= $5::bigint ?} {?6 AND " price " <= $6::bigint ?}"
+#define LIVE_WHERE(price) \
+    "  FROM live_listings l WHERE l.auction_end > now() AND $2::text IS NULL" \
+    " {?3 AND l.brand_key = lower($3) ?} {?4 AND l.condition = $4 ?}" \
+    " {?5 AND " price " >= $5::bigint ?} {?6 AND " price " <= $6::bigint ?}"
+
+#define ROW \
+    "SELECT l.id AS _id, l.edition AS _edition, (l.client_id = $1::uuid) IS TRUE AS _own," \
+    " l.highest_amount AS \"currentBid:rupees\", l.bid_count AS \"totalBids\"," \
+    " ceil(date_part('epoch', l.auction_end - now()) / 60)::int AS \"timeLeft\"," \
+    " c.views, c.watchers AS \"watcherCount\""
+#define COUNTS " JOIN listing_counts c ON c.listing_id = l.id"
+/* The second limit tells the planner what it cannot know of the first: that a page is short, so that what
+ * is joined to it is looked up by key. */
+#define PAGE(from, order) "(SELECT * FROM (SELECT l.*" from " ORDER BY " order " LIMIT $7 OFFSET $8) l LIMIT 100)"
+
+#define FRONT(price, by, down) \
+    ROW " FROM " PAGE(FRONT_WHERE(price), "l." by down ", l.id" down) " l" COUNTS " ORDER BY l." by down ", l.id" down
+#define LIVE(where, by, key, down) \
+    ROW " FROM " PAGE(where, key down ", l.listing_id" down) " m JOIN listings l ON l.id = m.listing_id" COUNTS \
+    " ORDER BY m." by down ", m.listing_id" down
+
+#define ORDERS(X) \
+    X("newest",        newest,  "l.asking_price + 0", "approved_at",  "l.approved_at + interval '0'", " DESC") \
+    X("ending-soon",   ending,  "l.asking_price + 0", "auction_end",  "l.auction_end + interval '0'", "") \
+    X("lowest-price",  lowest,  "l.asking_price",     "asking_price", "l.asking_price + 0",           "") \
+    X("highest-price", highest, "l.asking_price",     "asking_price", "l.asking_price + 0",           " DESC")
+#define ORDER_SQL(word, name, price, by, key, down) \
+    SQL(name##_front, FRONT(price, by, down)); \
+    SQL(name##_walk, LIVE(LIVE_WHERE(price), by, "l." by, down)); \
+    SQL(name##_few, LIVE(LIVE_WHERE("l.asking_price"), by, key, down));
+ORDERS(ORDER_SQL)
+
+SQL(words_total, "SELECT count(*)" FRONT_WHERE("l.asking_price") " AND ($1::uuid IS NULL OR true)");
+SQL(live_total, "SELECT count(*)" LIVE_WHERE("l.asking_price") " AND ($1::uuid IS NULL OR true)");
+
+enum way { FRONT_WAY, WALK_WAY, FEW_WAY };
+
+static struct sql *
+statement_for(const char *order, enum way way)
+{
+#define ORDER_CHOICE(word, name, price, by, key, down) \
+    if (strcmp(order, word) == 0) \
+        return way == FRONT_WAY ? &name##_front : way == WALK_WAY ? &name##_walk : &name##_few;
+    ORDERS(ORDER_CHOICE)
+    abort();
+}
+
+/* ---- what listings say of themselves ---- */
+
+SQL(says,
+    "SELECT " LISTING_SAYS("l.whole") ", l.edition AS _edition, l.whole AS _whole"
+    "  FROM (SELECT l.*, (l.client_id = $1::uuid OR " SHAPE_IS_ADMIN ") IS TRUE AS whole, w.n"
+    "          FROM unnest($2::uuid[]) WITH ORDINALITY w(id, n) JOIN listings l ON l.id = w.id OFFSET 0) l"
+    " ORDER BY l.n");
+
+/* Row I, when it is one that reads alike for everybody and is kept. */
+static bool
+write_kept(struct req *r, struct jw *j, const struct rows *rows, int i, int64_t hour)
+{
+    struct fragment_key key = { .id = rows_text(rows, i, "_id"), .edition = rows_int(rows, i, "_edition"), .hour = hour };
+    if (r->user.role == ROLE_ADMIN || rows_bool(rows, i, "_own") || !fragment_open(j, &key))
+        return false;
+    (void)rows_members(j, rows, i);
+    jw_end(j);
+    return true;
+}
+
+/* Row I with what row K of SAID says, which is kept for the others. */
+static void
+write_fresh(struct req *r, struct jw *j, const struct rows *rows, int i, const struct rows *said, int k, int64_t now)
+{
+    struct fragment_key key = { .id = rows_text(said, k, "id"), .edition = rows_int(said, k, "_edition"), .hour = now / 3600 };
+    struct jw *one = jw_new(r->arena);
+    size_t len;
+    jw_object(one, NULL);
+    shape_listing(one, said, k, SHAPE_LISTED, now);
+    const char *members = jw_text(one, &len) + 1;
+    if (!rows_bool(said, k, "_whole"))
+        fragment_keep(&key, members, len - 1);
+    jw_object(j, NULL);
+    jw_members(j, members, len - 1);
+    (void)rows_members(j, rows, i);
+    jw_end(j);
+}
+
+static const char *
+ids_from(struct req *r, const struct rows *rows, int i)
+{
+    char *list = arena_alloc(r->arena, (size_t)(rows->n - i) * 37 + 2), *p = list;
+    for (*p++ = '{'; i < rows->n; i++) {
+        memcpy(p, rows_text(rows, i, "_id"), 36);
+        p += 36;
+        *p++ = ',';
+    }
+    p[-1] = '}';
+    *p = '\0';
+    return list;
+}
+
+/* The rows as "listings".  From the first one on that is not kept all are asked for, in one statement. */
+static void
+write_listings(struct req *r, const struct rows *rows)
+{
+    struct jw *j = answer(r);
+    int64_t now = req_now(r);
+    int i = 0;
+    jw_array(j, "listings");
+    while (i < rows->n && write_kept(r, j, rows, i, now / 3600))
+        i++;
+    if (i < rows->n) {
+        const struct rows *said = db_rows(r, says, r->user.id, ids_from(r, rows, i));
+        for (int k = 0; i < rows->n && k < said->n; i++) {
+            if (strcmp(rows_text(rows, i, "_id"), rows_text(said, k, "id")) != 0)
+                continue;
+            if (strcmp(rows_text(said, k, "status"), "live") == 0)   /* it may have been sold this moment */
+                write_fresh(r, j, rows, i, said, k, now);
+            k++;
+        }
+    }
+    jw_end(j);
+}
+
+/* ---- the page ---- */
+
+/* So few are sorted sooner than the market is walked for them. */
+enum { FEW_ROWS = 1000, FRONT_ROWS = 60 };
+
+/* GET /marketplace ?search&brand&condition&minPrice&maxPrice&sortBy: live and not ended only. */
+reply
+marketplace(struct req *r)
+{
+    const char *search = or_null(query_text(r, "search", 0, 200));
+    const char *brand = or_null(query_text(r, "brand", 0, 100));
+    const char *condition = query_has(r, "condition") ? query_choice(r, "condition", "Excellent|Good|Fair|Poor") : NULL;
+    const char *min = query_has(r, "minPrice") ? p_int(r, query_rupees(r, "minPrice", 0, MONEY_MAX_PAISE)) : NULL;
+    const char *max = query_has(r, "maxPrice") ? p_int(r, query_rupees(r, "maxPrice", 0, MONEY_MAX_PAISE)) : NULL;
+    const char *sort = query_has(r, "sortBy")
+        ? query_choice(r, "sortBy", "newest|ending-soon|lowest-price|highest-price") : "newest";
+    struct page page = in_page(r);
+    if (bad_input(r))
+        return refuse_input(r);
+
+    const char *const param[] = { r->user.id, search, brand, condition, min, max, page.limit_text, page.offset_text };
+    const char *key = arena_printf(r->arena, "market %s|%s|%s|%s|%s", or_dash(search), or_dash(brand), or_dash(condition),
+                                   or_dash(min), or_dash(max));
+    struct sql *count = search != NULL ? &words_total : &live_total;
+    bool newest = strcmp(sort, "newest") == 0, filtered = condition != NULL || min != NULL || max != NULL;
+    enum way way = FRONT_WAY;
+    if (search == NULL && (filtered || (brand != NULL && !newest)))
+        way = totals_count(r, key, count, param, 6) <= FEW_ROWS ? FEW_WAY : WALK_WAY;
+    else if (search == NULL && page.page * page.limit > FRONT_ROWS)
+        way = WALK_WAY;
+
+    const struct rows *rows = db_rows_(r, statement_for(sort, way), param, 8);
+    write_listings(r, rows);
+    answer_pagination(r, &page, totals_of(r, &page, rows->n, key, count, param, 6));
+    return ok(r);
+}
