@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include <openssl/evp.h>
@@ -61,6 +62,17 @@ stop_memory(struct reading *r)
     return stop(r, UPLOAD_STORAGE_FAILED, NULL, "no memory for a digest");
 }
 
+/* Some clients give a file's bytes no name (Node's form-data with a Buffer), but say that they are no text. */
+static bool
+is_file(const struct multipart_part *part)
+{
+    const char *type = part->content_type;
+
+    return part->filename != NULL
+        || (type != NULL && (strncasecmp(type, "image/", 6) == 0 || strncasecmp(type, "application/pdf", 15) == 0
+                             || strncasecmp(type, "application/octet-stream", 24) == 0));
+}
+
 static bool
 part_begin(void *ctx, const struct multipart_part *part)
 {
@@ -74,7 +86,7 @@ part_begin(void *ctx, const struct multipart_part *part)
         return stop(r, UPLOAD_DUPLICATE_FIELD, name, "a field is given twice");
     r->name = name;
     r->len = 0;
-    r->is_file = part->filename != NULL;
+    r->is_file = is_file(part);
     if (!r->is_file) {
         r->value_max = 256;
         r->value = arena_alloc(r->arena, r->value_max);
@@ -83,7 +95,7 @@ part_begin(void *ctx, const struct multipart_part *part)
     snprintf(path, sizeof path, "in/%zu", form->n_files);
     r->file = (struct upload_file){
         .name = name,
-        .filename = arena_strdup(r->arena, part->filename),
+        .filename = arena_strdup(r->arena, part->filename != NULL ? part->filename : ""),
         .path = arena_printf(r->arena, "%s/%s", store_stage_path(form->stage), path),
     };
     error = store_stage_create(form->stage, path, &r->fd);

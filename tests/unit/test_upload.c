@@ -169,6 +169,23 @@ fields_and_files_come_out_of_a_form(void **state)
 }
 
 static void
+a_file_without_a_name_says_by_its_type_that_it_is_one(void **state)
+{
+#define TYPED_PART(name, type, value) \
+    "--b\r\nContent-Disposition: form-data; name=\"" name "\"\r\nContent-Type: " type "\r\n\r\n" value "\r\n"
+    struct upload *form;
+
+    (void)state;
+    assert_int_equal(read_form(TYPED_PART("a", "image/jpeg", "\xff\xd8\xff\xe0") TYPED_PART("b", "Application/Octet-Stream", "abc")
+                               TYPED_PART("c", "text/plain; charset=utf-8", "Apple") TYPED_PART("d", "image/png", "") LAST, &form),
+                     UPLOAD_OK);
+    assert_int_equal(form->n_files, 2);
+    assert_int_equal(file_of(form, "a")->type, FILE_JPEG);
+    assert_string_equal(file_of(form, "b")->filename, "");
+    assert_string_equal(field_of(form, "c")->value, "Apple");
+}
+
+static void
 types_are_told_from_the_bytes(void **state)
 {
     static const char body[] = FILE_PART("a", "x.gif", "\xff\xd8\xff\xe0") FILE_PART("b", "x.jpg", "\x89PNG\r\n\x1a\n")
@@ -333,6 +350,7 @@ main(void)
 #define test(name) cmocka_unit_test_setup_teardown(name, open_new, remove_all)
     const struct CMUnitTest tests[] = {
         test(fields_and_files_come_out_of_a_form),
+        test(a_file_without_a_name_says_by_its_type_that_it_is_one),
         test(types_are_told_from_the_bytes),
         test(text_is_kept_as_it_was_sent),
         test(the_digest_is_of_what_the_form_says_not_of_how),
