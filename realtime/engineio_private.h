@@ -1,4 +1,6 @@
-/* engineio_private -- what engineio.c (sessions), transport.c (libwebsockets), listener.c and address.c share.
+/* engineio_private -- what the server's files share: engineio.c (the server), session.c (its sessions),
+ * sessionio.c (what goes through them), transport.c (libwebsockets, with four more behind
+ * transport_private.h), listener.c and address.c.
  *
  * Three lifetimes: the server; a session, which outlives the HTTP requests that serve it; and a
  * connection, which libwebsockets zeroes for each HTTP request and again when it becomes a WebSocket.
@@ -121,7 +123,21 @@ struct conn {
     size_t                          len, room;
 };
 
-/* -- engineio.c, for transport.c ---------------------------------------------------------------- */
+/* -- engineio.c (the rest is in engineio.h) ------------------------------------------------------ */
+
+/* A session or a connection has ended: a shutdown may be complete. */
+void engineio_check_done(struct engineio *server);
+
+/* -- session.c ----------------------------------------------------------------------------------- */
+
+/* The queues in which sessions wait, and what looks after them; before the first session, and after
+ * the last. */
+void session_begin_all(struct engineio *server);
+void session_end_all(struct engineio *server);
+
+/* Ends all sessions: at once and without a word, or so that their clients come again. */
+void session_drop_all(struct engineio *server);
+void session_send_all_away(struct engineio *server);
 
 /* The endpoint at that path, or NULL. */
 const struct engineio_endpoint *session_endpoint(struct engineio *server, const char *path, size_t len);
@@ -141,6 +157,30 @@ size_t session_handshake(const struct engineio_session *s, char *out, size_t roo
 struct engineio_session *session_find(struct engineio *server, const struct engineio_endpoint *endpoint,
                                       const char *sid, size_t len);
 
+/* The connection of the session is gone; its pointers are cleared. */
+void session_conn_gone(struct engineio_session *s, struct conn *conn);
+
+/* Takes a connection (one of the session's pointers) away from its session; it may be NULL. */
+struct conn *session_let_go(struct conn **slot);
+
+/* Ends an open session; see struct engineio_session.  Once is enough. */
+void session_leave(struct engineio_session *s, const char *reason, enum session_end end,
+                   unsigned short close_code);
+
+/* Brings those that are leaving to their end, instead of at the end of the turn: a request that comes
+ * in the same turn as the end of its session finds it lingering, or not at all. */
+void session_settle(struct engineio *server);
+
+/* Frees one that lingers: it has heard of its end, or will not ask any more. */
+void session_free(struct engineio_session *s);
+
+/* What the poll of an ending session is answered, for free(): all that is queued, or a last word.
+ * Never both in one answer: clients act on a close packet before they look at the messages that came
+ * with it. */
+char *session_farewell_body(struct engineio_session *s, size_t *len);
+
+/* -- sessionio.c --------------------------------------------------------------------------------- */
+
 /* A poll came for a polling session; the answer is in *body (for free()), or NULL: it waits. */
 bool session_poll(struct engineio_session *s, struct conn *conn, char **body, size_t *len);
 
@@ -156,20 +196,6 @@ void session_ws_message(struct engineio_session *s, struct conn *conn, const cha
 
 /* The WebSocket can take more. */
 void session_ws_writable(struct engineio_session *s);
-
-/* The connection of the session is gone; its pointers are cleared. */
-void session_conn_gone(struct engineio_session *s, struct conn *conn);
-
-/* Ends an open session; see struct engineio_session.  Once is enough. */
-void session_leave(struct engineio_session *s, const char *reason, enum session_end end,
-                   unsigned short close_code);
-
-/* Brings those that are leaving to their end, instead of at the end of the turn: a request that comes
- * in the same turn as the end of its session finds it lingering, or not at all. */
-void session_settle(struct engineio *server);
-
-/* A connection has ended: a shutdown may be complete. */
-void session_check_done(struct engineio *server);
 
 /* -- address.c ----------------------------------------------------------------------------------- */
 
@@ -188,7 +214,7 @@ void            address_give_back(struct engineio *server, struct address *a);
 
 void listener_stop(struct engineio *server);
 
-/* -- transport.c, for engineio.c ---------------------------------------------------------------- */
+/* -- transport.c --------------------------------------------------------------------------------- */
 
 /* Sets up libwebsockets.  0 or -1. */
 int  transport_begin(struct engineio *server);
