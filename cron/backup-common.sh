@@ -5,16 +5,25 @@
 # A backup is a folder BACKUP_DIR/selliko-YYYYMMDDTHHMMSSZ:
 #
 #   database.dump   pg_dump's custom format
-#   uploads/        the published files (none when they are in S3)
+#   uploads/        the published files, from a folder or from a bucket
+#   FILES           size, time and path of each of them where they came from: what is the same in the next
+#                   backup's list was not changed since
 #   ABOUT           when, by which release, of which schema: NAME=value
 #   MANIFEST        SHA-256 of all of these, as sha256sum writes it
 #
 # It gets that name as its last step, so whatever is called so is complete.
+#
+# In a bucket (BACKUP_DIR=s3://bucket/prefix) it is the same under that prefix, but for uploads/: the files of all
+# backups lie together in files/, each named by its SHA-256 as the MANIFEST has it.  There the MANIFEST is
+# written last, so whatever has one is complete.
 
 here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 rules=$here/check.sql       # what must be true of a database
 [ -e "$rules" ] || rules=$here/../sql/check.sql
 work=               # a private folder for lists and libpq's service file
+spool=              # one with room for a dump that comes from a bucket
+fetched=            # yes when it is ours
+in_bucket=          # yes when BACKUP_DIR is one
 reason=             # why it failed, in a sentence
 meter=              # the process that shows progress
 
@@ -110,16 +119,67 @@ child=
 # ---- backups -------------------------------------------------------------------------------------
 is_name() { [[ $1 =~ ^selliko-[0-9]{8}T[0-9]{6}Z$ ]]; }
 
+# $dir is where the backups are from now on.
+use_place()     # DIR
+{
+    dir=$1
+    in_bucket=
+    if [[ $dir = s3://* ]]; then
+        in_bucket=yes
+        export BACKUP_DIR=$dir
+    fi
+}
+
+bucket() { "$sellikoctl" bucket "$@"; }
+
+# Lines "SUM  NAME" of $work/todo are carried, those that arrived are then in $work/carried.  To be run by `run`,
+# for it becomes that process.
+carry()         # FROM TO [--anew]
+{
+    exec "$sellikoctl" bucket carry "$@" ${watched:+--progress 8} <"$work/todo" >"$work/carried"
+}
+
 # The complete backups in $dir, oldest first.
 backups()
 {
     local path
+    if [ -n "$in_bucket" ]; then
+        bucket list backup selliko- >"$work/objects" || return 69
+        sed -nE 's,^[0-9]+ [0-9]+ (selliko-[0-9]{8}T[0-9]{6}Z)/MANIFEST$,\1,p' "$work/objects"
+        return 0
+    fi
     for path in "$dir"/selliko-*; do
         [ ! -e "$path/MANIFEST" ] || ! is_name "${path##*/}" || printf '%s\n' "${path##*/}"
     done
 }
 
-newest_backup() { backups | tail -n 1; }
+newest_backup()
+{
+    local all
+    all=$(backups) || fail 69 "$dir cannot be listed"
+    printf '%s' "${all##*$'\n'}"
+}
+
+# The backup NAME of a bucket, but for its uploads, in the folder $spool, where all but the MANIFEST was held against
+# its sum.  (The MANIFEST's own is noted with the object.)
+fetch()         # NAME
+{
+    local one
+    rm -rf "$spool"
+    mkdir "$spool" || fail 73 "cannot make $spool"
+    fetched=yes
+    for one in MANIFEST ABOUT FILES database.dump; do
+        run "fetching $dir/$1/$one" "$sellikoctl" bucket get "$1/$one" "$spool/$one"
+    done
+    grep -v '^.\{64\}  uploads/' "$spool/MANIFEST" >"$spool/SUMS" || fail 1 "$dir/$1 has an empty MANIFEST"
+    run "checking the sums of $1" env -C "$spool" sha256sum --check --quiet --strict SUMS >&2
+}
+
+# The uploads of a MANIFEST as carry takes them.
+uploads_of()    # MANIFEST
+{
+    sed -n 's|^\(.\{64\}\)  uploads/|\1  |p' "$1"
+}
 
 about()         # BACKUP NAME
 {
@@ -138,7 +198,6 @@ missing_files() # BACKUP; SQL's arguments follow
 {
     local backup=$1
     shift
-    [ "$(about "$backup" uploads)" != s3 ] || return 0
     sql "$@" >"$work/expected" <<'SQL'
 SELECT format('uploads/listings/%s/device/photo%s%s', l.id, n, kind)
     FROM listings l, generate_series(1, l.photo_count) n,
@@ -155,11 +214,14 @@ SQL
 begin()
 {
     work=$(mktemp -d)
+    [ -z "$watched" ] || exec 8>&2      # where progress is shown, whatever becomes of a command's errors
     trap at_exit EXIT
     trap 'reason=${reason:-"line $LINENO failed: $BASH_COMMAND"}' ERR
     trap 'reason="ended by a signal"; exit 143' TERM HUP
     trap 'reason="ended by a signal"; exit 130' INT
     find_tools
+    # Not in /tmp, which may be small; and by a name that the next run knows, should this one be killed.
+    spool=$(setting STATE_DIR)/.spool-$me || exit 78
 }
 
 at_exit()
@@ -171,5 +233,6 @@ at_exit()
     [ -z "$child" ] || { kill "$child" 2>/dev/null; wait "$child" 2>/dev/null; }
     clean_up "$status"
     [ -z "$work" ] || rm -rf "$work"
+    [ -z "$fetched" ] || rm -rf "$spool"
     exit "$status"
 }

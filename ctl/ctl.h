@@ -40,6 +40,17 @@ bool take_flag(int *argc, char **argv, const char *name);
 /* End with CTL_USAGE unless exactly N arguments are left (argv[0] is the subcommand's name). */
 void want_arguments(int argc, char **argv, int n);
 
+/* ---- files ---- */
+
+/* Size and sum of the regular file PATH; false, with errno, when it cannot be read. */
+bool hash_file(const char *path, int64_t *size, char sha256[65]);
+
+struct s3_settings;
+
+/* Where BACKUP_DIR says that backups are in a bucket, and the prefix of their names ("" or with its /); false when it
+ * is a folder (bucket.c). */
+bool backup_bucket(struct s3_settings *settings, const char **prefix_of_it);
+
 /* ---- the database (pg.c) ---- */
 
 /* A connection with the sessions' settings of all programs, or the end with CTL_UNAVAILABLE. */
@@ -126,6 +137,7 @@ int cmd_doctor(int argc, char **argv);
 int cmd_check(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_storage(int argc, char **argv);
+int cmd_bucket(int argc, char **argv);
 int cmd_setting(int argc, char **argv);
 int cmd_pg_service(int argc, char **argv);
 

@@ -74,6 +74,18 @@ static const struct command commands[] = {
       "  --to WHERE   s3 or local\n"
       "  --remove     remove each folder from where it came once all of it is in the other place\n"
       "  --quiet      no progress\n" },
+    { "bucket", cmd_bucket, true, "carry backups to and from buckets, for scripts",
+      "usage: sellikoctl bucket list store|backup [PREFIX]\n"
+      "       sellikoctl bucket put NAME [--expect BYTES] COMMAND...\n"
+      "       sellikoctl bucket get NAME FILE\n"
+      "       sellikoctl bucket delete\n"
+      "       sellikoctl bucket carry store|pool|DIR store|pool|DIR|none [--anew]\n\n"
+      "What selliko-backup and selliko-restore do in buckets; use those.  store is the bucket of S3_BUCKET_NAME,\n"
+      "backup and pool are that of BACKUP_DIR.  put takes what COMMAND writes; delete takes a name a line from\n"
+      "standard input, carry \"SHA256  NAME\" or \"-  NAME\".\n\n"
+      "  --expect BYTES   at most about this much will come\n"
+      "  --anew           send also what seems to be there\n"
+      "  --progress FD    show how far it is on this descriptor\n" },
     { "setting", cmd_setting, true, "print settings, for scripts",
       "usage: sellikoctl setting NAME...\n\n"
       "Print the value of each setting on a line of its own, an empty one when it is not set: durations\n"

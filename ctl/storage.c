@@ -84,32 +84,6 @@ why(enum s3_result result)
 /* ---- what there is ---- */
 
 static bool
-hash_file(const char *path, int64_t *size, char sha256[65])
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    struct stat st;
-    uint8_t hash[32];
-
-    if (fd < 0)
-        return false;
-    char *bytes = NULL;
-    bool good = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && (bytes = malloc((size_t)st.st_size + 1)) != NULL;
-    for (off_t done = 0; good && done < st.st_size;) {
-        ssize_t n = pread(fd, bytes + done, (size_t)(st.st_size - done), done);
-        good = n > 0;
-        done += n;
-    }
-    if (good) {
-        crypto_sha256(bytes, (size_t)st.st_size, hash);
-        (void)crypto_hex(sha256, hash, sizeof hash);
-        *size = st.st_size;
-    }
-    free(bytes);
-    close(fd);
-    return good;
-}
-
-static bool
 add_file(struct move *m, const char *key)
 {
     if (m->n == FILES_MAX)

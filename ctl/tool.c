@@ -1,10 +1,14 @@
 /* tool -- what every subcommand needs of a command-line tool: saying things, ending, memory, options. */
 #include "ctl.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "arena.h"
 
@@ -111,4 +115,34 @@ want_arguments(int argc, char **argv, int n)
         die(CTL_USAGE, "`%s` is not understood here; see --help", argv[n + 1]);
     if (argc - 1 < n)
         die(CTL_USAGE, "%s needs more; see --help", argv[0]);
+}
+
+/* ---- files ---- */
+
+bool
+hash_file(const char *path, int64_t *size, char sha256[65])
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    struct stat st;
+    uint8_t hash[32];
+
+    if (fd < 0)
+        return false;
+    char *bytes = NULL;
+    bool good = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && (bytes = malloc((size_t)st.st_size + 1)) != NULL;
+    for (off_t done = 0; good && done < st.st_size;) {
+        ssize_t n = pread(fd, bytes + done, (size_t)(st.st_size - done), done);
+        good = n > 0;
+        done += n;
+    }
+    if (good) {
+        crypto_sha256(bytes, (size_t)st.st_size, hash);
+        (void)crypto_hex(sha256, hash, sizeof hash);
+        *size = st.st_size;
+    }
+    int error = errno;
+    free(bytes);
+    close(fd);
+    errno = error;
+    return good;
 }

@@ -102,6 +102,25 @@ parse_path(struct load *l)
 }
 
 static const char *
+parse_place(struct load *l)
+{
+    const char *s = l->value + 5;
+
+    if (strncmp(l->value, "s3://", 5) != 0)
+        return parse_path(l);
+    size_t bucket = strcspn(s, "/"), len = strlen(s);
+    while (len > bucket && s[len - 1] == '/')
+        len--;
+    const char *place = arena_memdup0(l->a, l->value, 5 + len);
+    if (bucket < 3 || bucket > 63 || strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789.-") < bucket)
+        problem(l, "must begin with the name of a bucket: s3://bucket/prefix");
+    else if (strspn(s + bucket, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-/") < len - bucket ||
+             strstr(place + 5, "//") != NULL || len > 256)
+        problem(l, "must be a bucket and a prefix of letters, digits and ._-/");
+    return place;
+}
+
+static const char *
 parse_old_secret(struct load *l)
 {
     size_t len = strlen(l->value);
@@ -308,6 +327,7 @@ parse_roles(struct load *l)
 #define PARSE_STRING parse_string(l)
 #define PARSE_URL parse_url(l)
 #define PARSE_PATH parse_path(l)
+#define PARSE_PLACE parse_place(l)
 #define PARSE_SECRET parse_secret(l)
 #define PARSE_OLD_SECRET parse_old_secret(l)
 #define PARSE_DURATION parse_duration(l)
@@ -510,6 +530,13 @@ check_together(struct load *l, const struct config *c)
     l->name = "S3_BUCKET_NAME";
     if (c->s3_bucket_name != NULL && (c->aws_access_key_id == NULL || c->aws_secret_access_key == NULL))
         problem(l, "needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY");
+    l->name = "BACKUP_AWS_ACCESS_KEY_ID";
+    if ((c->backup_aws_access_key_id != NULL) != (c->backup_aws_secret_access_key != NULL))
+        problem(l, "and BACKUP_AWS_SECRET_ACCESS_KEY belong together");
+    l->name = "BACKUP_DIR";
+    if (c->backup_dir != NULL && strncmp(c->backup_dir, "s3://", 5) == 0 && c->backup_aws_access_key_id == NULL &&
+        (c->aws_access_key_id == NULL || c->aws_secret_access_key == NULL))
+        problem(l, "needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or those of BACKUP_");
 }
 
 /* Defaults that depend on other settings, or on where the program lies. */

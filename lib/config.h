@@ -50,6 +50,7 @@ struct config_roles {
  *   STRING          const char *, NULL when not set
  *   URL             the same, begins with http:// or https:// and ends without a slash
  *   PATH            the same; a relative one is taken from the working directory at load
+ *   PLACE           a PATH, or s3://bucket or s3://bucket/prefix, without a slash at its end
  *   SECRET          const char *, never NULL: at least 32 bytes, or nothing starts
  *   OLD_SECRET      const char *, NULL when not set, else at least 32 bytes
  *   DURATION        int64_t seconds; written 90, 90s, 15m, 24h or 7d
@@ -63,6 +64,7 @@ struct config_roles {
 #define CONFIG_C_STRING const char *
 #define CONFIG_C_URL const char *
 #define CONFIG_C_PATH const char *
+#define CONFIG_C_PLACE const char *
 #define CONFIG_C_SECRET const char *
 #define CONFIG_C_OLD_SECRET const char *
 #define CONFIG_C_DURATION int64_t
@@ -180,8 +182,14 @@ struct config_roles {
       "of this process, where several run: a letter or digit and a number; session ids begin with it") \
     X(INT(1, 8), gateways, GATEWAYS, "1", "how many run on this host; quickstart starts g1, g2, ...") \
     S("Backup") \
-    X(PATH, backup_dir, BACKUP_DIR, "", "where dumps go; STATE_DIR/backup when not set") \
-    X(INT(1, 3650), backup_keep_days, BACKUP_KEEP_DAYS, "14", "older dumps are removed")
+    X(PLACE, backup_dir, BACKUP_DIR, "", \
+      "where backups go: a folder, or a bucket as s3://bucket/prefix; STATE_DIR/backup when not set") \
+    X(INT(1, 3650), backup_keep_days, BACKUP_KEEP_DAYS, "14", "older backups are removed, the newest never") \
+    X(URL, backup_s3_endpoint, BACKUP_S3_ENDPOINT, "", "of that bucket; S3_ENDPOINT when not set") \
+    X(STRING, backup_aws_region, BACKUP_AWS_REGION, "", "AWS_REGION when not set") \
+    X(STRING, backup_aws_access_key_id, BACKUP_AWS_ACCESS_KEY_ID, "", \
+      "AWS_ACCESS_KEY_ID when not set, with its secret and token") \
+    X(STRING, backup_aws_secret_access_key, BACKUP_AWS_SECRET_ACCESS_KEY, "", "")
 
 #define CONFIG_NO_SECTION(title)
 #define CONFIG_MEMBER(type, field, name, def, meaning) CONFIG_C_##type field;

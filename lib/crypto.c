@@ -190,6 +190,38 @@ crypto_sha256(const void *data, size_t len, uint8_t out[32])
     must(EVP_DigestInit_ex2(c, sha256_md, NULL) && EVP_DigestUpdate(c, data, len) && EVP_DigestFinal_ex(c, out, NULL));
 }
 
+struct crypto_sha256 {
+    EVP_MD_CTX *c;
+};
+
+struct crypto_sha256 *
+crypto_sha256_begin(void)
+{
+    struct crypto_sha256 *s = malloc(sizeof *s);
+
+    (void)contexts();   /* makes sha256_md */
+    if (s == NULL || (s->c = EVP_MD_CTX_new()) == NULL) {
+        free(s);
+        return NULL;
+    }
+    must(EVP_DigestInit_ex2(s->c, sha256_md, NULL));
+    return s;
+}
+
+void
+crypto_sha256_add(struct crypto_sha256 *s, const void *data, size_t len)
+{
+    must(EVP_DigestUpdate(s->c, data, len));
+}
+
+void
+crypto_sha256_end(struct crypto_sha256 *s, uint8_t out[32])
+{
+    must(EVP_DigestFinal_ex(s->c, out, NULL));
+    EVP_MD_CTX_free(s->c);
+    free(s);
+}
+
 static void
 hmac_key(EVP_MAC_CTX *c, const void *key, size_t key_len)
 {

@@ -39,6 +39,11 @@ void crypto_uuid7(char out[CRYPTO_UUID_SIZE]);
 /* ---- hashes and encodings ---- */
 
 void crypto_sha256(const void *data, size_t len, uint8_t out[32]);
+
+/* The same of what comes in pieces.  NULL when there is no memory; crypto_sha256_end frees it. */
+struct crypto_sha256 *crypto_sha256_begin(void);
+void crypto_sha256_add(struct crypto_sha256 *s, const void *data, size_t len);
+void crypto_sha256_end(struct crypto_sha256 *s, uint8_t out[32]);
 void crypto_hmac(const void *key, size_t key_len, const void *data, size_t len, uint8_t out[32]);
 
 /* HMAC-SHA256 under a key that stays: register it once (from any thread; it is copied), then use the

@@ -72,6 +72,7 @@ struct session {
 
 struct s3 {
     struct sigv4 who;
+    int tries;
     char origin[HOST_SIZE + 8];   /* https://host:port */
     const char *host;             /* in it */
     char prefix[256];             /* what stands before "/KEY" in paths: "/bucket", or nothing */
@@ -115,6 +116,7 @@ s3_open(const struct s3_settings *to)
 
     if (s == NULL)
         return NULL;
+    s->tries = to->tries > 0 ? to->tries : S3_TRIES;
     s->who = (struct sigv4){ .key_id = to->key_id, .secret = to->secret, .token = to->token, .region = to->region, .service = "s3" };
     if (!find_bucket(s, to)) {
         free(s);
@@ -199,14 +201,16 @@ put_session(struct s3 *s, struct session *c)
 struct flight {
     struct s3 *s3;
     struct s3_call *call;
-    const char *query;              /* of a list: then there is no file, and the answer is kept */
+    const char *query;              /* of a list or a part: then there is no file, and the answer is kept */
     enum { WAITING, FLYING, DONE } state;
     int tries;
     int64_t not_before_ms;
     CURL *easy;
     struct curl_slist *headers;
-    const uint8_t *bytes;           /* what is sent */
+    const uint8_t *bytes;           /* what is sent: a mapped file's, or (LENT) the caller's */
+    bool lent;
     size_t sent;
+    char etag[128];                 /* of a part */
     int fd;                         /* what is got; -1 when there is none */
     bool broken;                    /* the file could not be written */
     char *answer;                   /* of a list, or of an error */
@@ -293,23 +297,39 @@ take(char *data, size_t size, size_t n, void *ctx)
     return len;
 }
 
-/* What PUT noted; only HEAD asks for it. */
+/* The value of the header NAME ("etag:") when LINE is it. */
+static bool
+header_is(const char *line, size_t len, const char *name, char *out, size_t size)
+{
+    size_t at = strlen(name);
+
+    if (len <= at || strncasecmp(line, name, at) != 0)
+        return false;
+    while (at < len && line[at] == ' ')
+        at++;
+    while (len > at && (line[len - 1] == '\r' || line[len - 1] == '\n' || line[len - 1] == ' '))
+        len--;
+    if (len - at >= size)
+        return false;
+    memcpy(out, line + at, len - at);
+    out[len - at] = '\0';
+    return true;
+}
+
+/* What PUT noted, and the name that a part got. */
 static size_t
 take_header(char *line, size_t size, size_t n, void *ctx)
 {
-    static const char name[] = "x-amz-meta-sha256:";
     struct flight *f = ctx;
-    size_t len = size * n, at = sizeof name - 1;
+    struct s3_call *c = f->call;
+    char hash[65];
 
-    if (f->call != NULL && f->call->what == S3_HEAD && len > at && strncasecmp(line, name, at) == 0) {
-        while (at < len && line[at] == ' ')
-            at++;
-        if (len - at >= 64) {
-            memcpy(f->call->sha256, line + at, 64);
-            f->call->sha256[64] = '\0';
-        }
-    }
-    return len;
+    if ((c->what == S3_HEAD || c->what == S3_GET) && header_is(line, size * n, "x-amz-meta-sha256:", hash, sizeof hash) &&
+        strlen(hash) == 64)
+        memcpy(c->what == S3_HEAD ? c->sha256 : c->noted, hash, sizeof hash);
+    if (c->what == S3_PUT && f->query != NULL)
+        (void)header_is(line, size * n, "etag:", f->etag, sizeof f->etag);
+    return size * n;
 }
 
 /* Look at PATH's bytes; their size and hash go to the call. */
@@ -341,7 +361,7 @@ map_file(struct flight *f, const char *path)
 static void
 unmap(struct flight *f)
 {
-    if (f->bytes != NULL)
+    if (f->bytes != NULL && !f->lent)
         munmap((void *)(uintptr_t)f->bytes, (size_t)f->call->size);
     f->bytes = NULL;
 }
@@ -360,15 +380,17 @@ type_of(const char *key)
     return "application/octet-stream";
 }
 
-static const char *const methods[] = { [S3_PUT] = "PUT", [S3_GET] = "GET", [S3_HEAD] = "HEAD", [S3_DELETE] = "DELETE" };
+/* Not a call of its own for others: the beginning and the end of an upload in parts. */
+enum { POST = S3_DELETE + 1 };
+static const char *const methods[] = { [S3_PUT] = "PUT", [S3_GET] = "GET", [S3_HEAD] = "HEAD", [S3_DELETE] = "DELETE", [POST] = "POST" };
 
 /* Give all HEADERS and the signature over them to libcurl. */
 static bool
 set_headers(struct flight *f, const char *path)
 {
     const struct s3 *s = f->s3;
-    bool put = f->call->what == S3_PUT;
-    const char *payload = put ? f->call->sha256 : SIGV4_EMPTY_SHA256;
+    bool put = f->call->what == S3_PUT && f->query == NULL;   /* a part is no object yet */
+    const char *payload = f->call->what == S3_PUT || f->call->what == (int)POST ? f->call->sha256 : SIGV4_EMPTY_SHA256;
     char date[SIGV4_DATE_SIZE], line[4096], authorization[1024];
     struct sigv4_header h[8];
     time_t now = time(NULL);
@@ -398,10 +420,14 @@ set_headers(struct flight *f, const char *path)
         f->headers = more;
     }
     /* we do not wait for a 100 that some of these services never send */
-    struct curl_slist *more = curl.slist_append(f->headers, "Expect:");
-    if (more == NULL)
-        return false;
-    f->headers = more;
+    for (size_t i = 0; i < 2; i++) {
+        struct curl_slist *more = curl.slist_append(f->headers, i == 0 ? "Expect:" : "Content-Type:");
+        if (more == NULL)
+            return false;
+        f->headers = more;
+        if (f->call->what != (int)POST)
+            break;
+    }
     return true;
 }
 
@@ -446,7 +472,7 @@ begin(struct flight *f, CURLM *multi, int64_t left_ms)
     curl.easy_setopt(f->easy, CURLOPT_WRITEDATA, f);
     curl.easy_setopt(f->easy, CURLOPT_HEADERFUNCTION, take_header);
     curl.easy_setopt(f->easy, CURLOPT_HEADERDATA, f);
-    switch (c->what) {
+    switch ((int)c->what) {
     case S3_PUT:
         curl.easy_setopt(f->easy, CURLOPT_UPLOAD, 1L);
         curl.easy_setopt(f->easy, CURLOPT_INFILESIZE_LARGE, (curl_off_t)c->size);
@@ -454,6 +480,11 @@ begin(struct flight *f, CURLM *multi, int64_t left_ms)
         curl.easy_setopt(f->easy, CURLOPT_READDATA, f);
         curl.easy_setopt(f->easy, CURLOPT_SEEKFUNCTION, rewind_to);
         curl.easy_setopt(f->easy, CURLOPT_SEEKDATA, f);
+        break;
+    case (int)POST:
+        curl.easy_setopt(f->easy, CURLOPT_POST, 1L);
+        curl.easy_setopt(f->easy, CURLOPT_POSTFIELDS, f->bytes);
+        curl.easy_setopt(f->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)c->size);
         break;
     case S3_HEAD: curl.easy_setopt(f->easy, CURLOPT_NOBODY, 1L); break;
     case S3_DELETE: curl.easy_setopt(f->easy, CURLOPT_CUSTOMREQUEST, "DELETE"); break;
@@ -482,7 +513,10 @@ judge(struct flight *f, CURLcode code, enum s3_result *result, int64_t *delay_ms
         *result = S3_FILE;
         return false;
     }
-    if (code == CURLE_OK && (status == 200 || (status == 204 && c->what == S3_DELETE))) {
+    /* an upload's end may begin with 200 and then tell of an error */
+    s3list_error_code(f->answer, f->answer_len, word);
+    bool late_error = c->what == (int)POST && word[0] != '\0';
+    if (code == CURLE_OK && ((status == 200 && !late_error) || (status == 204 && c->what == S3_DELETE))) {
         *result = S3_OK;
         if (c->what == S3_HEAD) {
             curl.easy_getinfo(f->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &size);
@@ -490,21 +524,20 @@ judge(struct flight *f, CURLcode code, enum s3_result *result, int64_t *delay_ms
         }
         return false;
     }
-    s3list_error_code(f->answer, f->answer_len, word);
     bool no_bucket = strcmp(word, "NoSuchBucket") == 0;
     if (code == CURLE_OK && status == 404 && !no_bucket && f->query == NULL && c->what != S3_PUT) {
         *result = c->what == S3_DELETE ? S3_OK : S3_ABSENT;
         return false;
     }
-    bool again = code != CURLE_OK || status == 429 || status >= 500 || strcmp(word, "RequestTimeout") == 0;
+    bool again = code != CURLE_OK || status == 429 || status >= 500 || (late_error && status == 200) || strcmp(word, "RequestTimeout") == 0;
     *result = again ? S3_UNREACHABLE : S3_REFUSED;
     crypto_random(&chance, sizeof chance);
-    *delay_ms = ((int64_t)DELAY_MS << (f->tries - 1)) * (65536 + chance) / 65536;
+    *delay_ms = ((int64_t)DELAY_MS << (f->tries < 16 ? f->tries - 1 : 15)) * (65536 + chance) / 65536;
     if (retry_after > 0 && *delay_ms < retry_after * 1000)
         *delay_ms = retry_after * 1000;
     if (*delay_ms > DELAY_MAX_MS)
         *delay_ms = DELAY_MAX_MS;
-    if (again && f->tries < S3_TRIES)
+    if (again && f->tries < f->s3->tries)
         return true;
     log_error("the bucket did not do what it was asked", log_s("method", methods[c->what]), log_i("status", status),
               log_s("reason", word[0] != '\0' ? word : code != CURLE_OK ? curl.easy_strerror(code) : "none was given"),
@@ -637,7 +670,7 @@ s3_run(struct s3 *s, struct s3_call *calls, size_t n, int within_s, bool stop)
         return false;
     }
     for (size_t i = 0; i < n; i++) {
-        calls[i].sha256[0] = '\0';
+        calls[i].sha256[0] = calls[i].noted[0] = '\0';
         calls[i].size = 0;
         flights[i] = (struct flight){ .s3 = s, .call = &calls[i], .fd = -1 };
     }
@@ -646,6 +679,202 @@ s3_run(struct s3 *s, struct s3_call *calls, size_t n, int within_s, bool stop)
         free(flights[i].answer);
     free(flights);
     return good;
+}
+
+/* ---- uploads in parts ------------------------------------------------------------------------------------------ */
+
+enum { PART_S = 600, PARTS_MAX = 10000, ID_SIZE = 1024 };
+
+struct s3_upload {
+    struct s3 *s3;
+    const char *key;
+    size_t part_bytes, len, n_parts;
+    uint8_t *buf;                     /* of S3_UPLOAD_PARTS parts */
+    char (*etag)[sizeof ((struct flight *)NULL)->etag];
+    char id[3 * ID_SIZE];             /* as it stands in a query; "" until the first parts are sent */
+    struct crypto_sha256 *hash;
+    int64_t size;
+    enum s3_result result;
+};
+
+struct s3_upload *
+s3_upload_begin(struct s3 *s3, const char *key, size_t part_bytes)
+{
+    struct s3_upload *u = calloc(1, sizeof *u);
+
+    if (u == NULL)
+        return NULL;
+    *u = (struct s3_upload){ .s3 = s3, .key = key, .part_bytes = part_bytes, .hash = crypto_sha256_begin(),
+                             .buf = malloc(S3_UPLOAD_PARTS * part_bytes), .etag = calloc(PARTS_MAX, sizeof *u->etag) };
+    if (u->hash != NULL && u->buf != NULL && u->etag != NULL)
+        return u;
+    (void)s3_upload_end(u, false, &u->size, NULL);
+    return NULL;
+}
+
+/* F carries the LEN bytes at DATA, which stay the caller's. */
+static void
+lend(struct flight *f, const void *data, size_t len)
+{
+    uint8_t hash[32];
+
+    f->bytes = data;
+    f->lent = true;
+    f->call->size = (int64_t)len;
+    crypto_sha256(data, len, hash);
+    (void)crypto_hex(f->call->sha256, hash, sizeof hash);
+}
+
+/* One call about UPLOAD as a whole.  What was answered is in ANSWER, to be freed by the caller. */
+static enum s3_result
+ask(struct s3_upload *u, int what, const char *query, const char *body, char **answer, size_t *answer_len)
+{
+    struct s3_call call = { .what = what, .key = u->key };
+    struct flight f = { .s3 = u->s3, .call = &call, .query = query, .fd = -1 };
+
+    if (body != NULL)
+        lend(&f, body, strlen(body));
+    (void)run(u->s3, &f, 1, PART_S, false);
+    *answer = f.answer;
+    *answer_len = f.answer_len;
+    return call.result;
+}
+
+static bool
+get_id(struct s3_upload *u)
+{
+    char id[ID_SIZE], *answer;
+    size_t len;
+
+    u->result = ask(u, POST, "uploads=", "", &answer, &len);
+    if (u->result == S3_OK &&
+        (!s3list_text(answer, len, "UploadId", id, sizeof id) || sigv4_encode(u->id, sizeof u->id, id, false) == 0)) {
+        log_error("the bucket's answer to the beginning of an upload cannot be understood");
+        u->result = S3_REFUSED;
+    }
+    free(answer);
+    return u->result == S3_OK;
+}
+
+/* Send what is in the buffer. */
+static bool
+send_parts(struct s3_upload *u)
+{
+    struct s3_call call[S3_UPLOAD_PARTS];
+    struct flight f[S3_UPLOAD_PARTS];
+    char query[S3_UPLOAD_PARTS][sizeof u->id + 64];
+    size_t n = 0;
+
+    if (u->id[0] == '\0' && !get_id(u))
+        return false;
+    for (size_t at = 0; at < u->len; at += u->part_bytes, n++) {
+        size_t len = u->len - at < u->part_bytes ? u->len - at : u->part_bytes;
+        if (u->n_parts + n == PARTS_MAX) {
+            log_error("an upload is longer than its parts allow", log_s("key", u->key));
+            u->result = S3_REFUSED;
+            return false;
+        }
+        (void)snprintf(query[n], sizeof query[n], "partNumber=%zu&uploadId=%s", u->n_parts + n + 1, u->id);
+        call[n] = (struct s3_call){ .what = S3_PUT, .key = u->key };
+        f[n] = (struct flight){ .s3 = u->s3, .call = &call[n], .query = query[n], .fd = -1 };
+        lend(&f[n], u->buf + at, len);
+    }
+    bool good = run(u->s3, f, n, PART_S, true);
+    for (size_t i = 0; i < n; i++) {
+        memcpy(u->etag[u->n_parts + i], f[i].etag, sizeof f[i].etag);
+        free(f[i].answer);
+        if (call[i].result != S3_OK && call[i].result != S3_SKIPPED)
+            u->result = call[i].result;
+    }
+    u->n_parts += n;
+    u->len = 0;
+    return good;
+}
+
+bool
+s3_upload_write(struct s3_upload *u, const void *data, size_t len)
+{
+    const size_t room = S3_UPLOAD_PARTS * u->part_bytes;
+
+    crypto_sha256_add(u->hash, data, len);
+    u->size += (int64_t)len;
+    for (const uint8_t *at = data; len > 0 && u->result == S3_OK;) {
+        size_t n = len < room - u->len ? len : room - u->len;
+        memcpy(u->buf + u->len, at, n);
+        u->len += n;
+        at += n;
+        len -= n;
+        if (u->len == room && !send_parts(u))
+            return false;
+    }
+    return u->result == S3_OK;
+}
+
+/* Make one object of the parts.  A try whose answer was lost may have done it: then the id is gone and the object is
+ * there. */
+static enum s3_result
+join_parts(struct s3_upload *u)
+{
+    char query[sizeof u->id + 16], *body = NULL, *answer;
+    size_t len;
+    FILE *out = open_memstream(&body, &len);
+
+    if (out == NULL)
+        return S3_SKIPPED;
+    fputs("<CompleteMultipartUpload xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">", out);
+    for (size_t i = 0; i < u->n_parts; i++)
+        fprintf(out, "<Part><PartNumber>%zu</PartNumber><ETag>%s</ETag></Part>", i + 1, u->etag[i]);
+    fputs("</CompleteMultipartUpload>", out);
+    bool whole = ferror(out) == 0;
+    if (fclose(out) != 0 || !whole) {
+        free(body);
+        return S3_SKIPPED;
+    }
+    (void)snprintf(query, sizeof query, "uploadId=%s", u->id);
+    enum s3_result result = ask(u, POST, query, body, &answer, &len);
+    free(answer);
+    free(body);
+    if (result != S3_OK) {
+        struct s3_call head = { .what = S3_HEAD, .key = u->key };
+        if (s3_run(u->s3, &head, 1, PART_S, false) && head.size == u->size)
+            result = S3_OK;
+    }
+    return result;
+}
+
+enum s3_result
+s3_upload_end(struct s3_upload *u, bool keep, int64_t *size, char sha256[65])
+{
+    uint8_t hash[32] = { 0 };
+    enum s3_result result = u->result;
+
+    if (u->hash != NULL)
+        crypto_sha256_end(u->hash, hash);
+    if (keep && result == S3_OK && u->id[0] == '\0') {   /* it is small */
+        struct s3_call put = { .what = S3_PUT, .key = u->key };
+        struct flight f = { .s3 = u->s3, .call = &put, .fd = -1 };
+        lend(&f, u->buf, u->len);
+        (void)run(u->s3, &f, 1, PART_S, false);
+        free(f.answer);
+        result = put.result;
+    } else if (keep && result == S3_OK) {
+        result = u->len == 0 || send_parts(u) ? join_parts(u) : u->result;
+    }
+    if (u->id[0] != '\0' && (!keep || result != S3_OK)) {
+        char query[sizeof u->id + 16], *answer;
+        size_t len;
+        (void)snprintf(query, sizeof query, "uploadId=%s", u->id);
+        (void)ask(u, S3_DELETE, query, NULL, &answer, &len);
+        free(answer);
+    }
+    if (keep && result == S3_OK) {
+        *size = u->size;
+        (void)crypto_hex(sha256, hash, sizeof hash);
+    }
+    free(u->buf);
+    free(u->etag);
+    free(u);
+    return result;
 }
 
 /* ---- lists -------------------------------------------------------------------------------------------------- */

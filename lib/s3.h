@@ -4,8 +4,8 @@
  * one (and where the bucket's name has dots, which TLS certificates do not cover).
  *
  * Calls are made in groups, some at a time, over kept connections.  What may pass by itself (no connection, a
- * timeout, 429, 5xx) is tried again, each time signed anew, at most S3_TRIES times and within the group's
- * time.  What does not succeed is logged with the service's own word for it.
+ * timeout, 429, 5xx) is tried again, each time signed anew, at most S3_TRIES times (or as the settings say) and
+ * within the group's time.  What does not succeed is logged with the service's own word for it.
  *
  * libcurl and what it brings along are loaded at the first call, not at the start: a program that keeps its
  * files in a folder, or only presigns, never carries them.
@@ -25,6 +25,7 @@ enum { S3_TRIES = 4, S3_PATH_SIZE = 6144 };
 /* As in the configuration: ENDPOINT and TOKEN may be NULL.  The texts are kept, not copied. */
 struct s3_settings {
     const char *bucket, *endpoint, *region, *key_id, *secret, *token;
+    int tries;   /* 0 is S3_TRIES */
 };
 
 struct s3;
@@ -50,12 +51,32 @@ struct s3_call {
     enum s3_result result;
     int64_t size;          /* of the object; not of DELETE */
     char sha256[65];       /* PUT, GET: of the bytes; HEAD: what PUT noted, "" when it was not us; in hex */
+    char noted[65];        /* GET: what PUT noted, "" when it was not us */
 };
 
 /* Make the N CALLS within WITHIN_S seconds.  True when all are S3_OK.  After a failure no other call is begun
  * where STOP says so.  A DELETE of what is not there is S3_OK; a PUT is checked by the service against its SHA-256,
  * which stays with the object. */
 bool s3_run(struct s3 *s3, struct s3_call *calls, size_t n, int within_s, bool stop);
+
+/* ---- what comes as a stream --------------------------------------------------------------------------------
+ *
+ * An object of unknown size is sent in parts of PART_BYTES (at least 5 MiB, at most 10,000 of them, the service says),
+ * UPLOAD_PARTS of which are in memory and under way at a time.  Until the end there is no object of that key, and
+ * what was there before stays. */
+enum { S3_UPLOAD_PARTS = 3 };
+
+struct s3_upload;
+
+/* NULL when there is no memory.  S3 and KEY are kept, not copied.  Owned by the caller until s3_upload_end. */
+struct s3_upload *s3_upload_begin(struct s3 *s3, const char *key, size_t part_bytes);
+
+/* False when the service does not take it; then only s3_upload_end(…, false, …) is of use. */
+bool s3_upload_write(struct s3_upload *upload, const void *data, size_t len);
+
+/* KEEP makes the object of all that was written, and tells its size and hash; otherwise what was sent is
+ * forgotten by the service.  UPLOAD is freed. */
+enum s3_result s3_upload_end(struct s3_upload *upload, bool keep, int64_t *size, char sha256[65]);
 
 /* Call EACH for every object whose key begins with PREFIX, in the order of keys, or (FOLDERS) for what
  * is one level below PREFIX, until it returns false. */

@@ -152,17 +152,24 @@ s3list_parse(const char *xml, size_t len, bool (*each)(void *ctx, const struct s
     return true;
 }
 
-void
-s3list_error_code(const char *xml, size_t len, char code[64])
+bool
+s3list_text(const char *xml, size_t len, const char *name, char *out, size_t size)
 {
     const char *at = xml;
     struct tag tag;
 
-    code[0] = '\0';
     while (next_tag(&at, xml + len, &tag))
-        if (!tag.closing && is(&tag, "Code")) {
-            if (!read_text(&tag, code, 64))
-                code[0] = '\0';
-            return;
+        if (!tag.closing && is(&tag, name)) {
+            if (read_text(&tag, out, size))
+                return true;
+            break;
         }
+    out[0] = '\0';
+    return false;
+}
+
+void
+s3list_error_code(const char *xml, size_t len, char code[64])
+{
+    (void)s3list_text(xml, len, "Code", code, 64);
 }

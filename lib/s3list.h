@@ -24,7 +24,10 @@ struct s3list_entry {
 bool s3list_parse(const char *xml, size_t len, bool (*each)(void *ctx, const struct s3list_entry *entry), void *ctx,
                   char next[S3LIST_TOKEN_SIZE]);
 
-/* The text of the first <Code> in an error's document; "" when there is none. */
+/* The text of the first element NAME; false, and "", when there is none that fits in SIZE. */
+bool s3list_text(const char *xml, size_t len, const char *name, char *out, size_t size);
+
+/* That of <Code> in an error's document; "" when there is none. */
 void s3list_error_code(const char *xml, size_t len, char code[64]);
 
 #endif

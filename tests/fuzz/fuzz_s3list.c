@@ -28,6 +28,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (strnlen(next, sizeof next) == sizeof next)
         abort();
     s3list_error_code(exact, size, code);
+    if (!s3list_text(exact, size, "UploadId", next, sizeof next) && next[0] != '\0')
+        abort();
+    if (strnlen(next, sizeof next) == sizeof next)
+        abort();
     free(exact);
     return 0;
 }

@@ -340,6 +340,37 @@ what_works_but_should_be_looked_at_is_a_warning(void **state)
     assert_int_equal(chmod(file_path, 0600), 0);
 }
 
+/* Loading with BACKUP_DIR=PLACE gives WANT, or is refused (NULL). */
+static void
+assert_place(const char *place, const char *want)
+{
+    setenv("BACKUP_DIR", place, 1);
+    assert_int_equal(load(), want != NULL);
+    if (want != NULL)
+        assert_string_equal(config()->backup_dir, want);
+    else
+        assert_non_null(strstr(said, "BACKUP_DIR: "));
+}
+
+static void
+backups_go_to_a_folder_or_to_a_bucket_that_has_a_key(void **state)
+{
+    (void)state;
+    assert_place("/srv/backup", "/srv/backup");
+    assert_place("s3://selliko-backup/a", NULL);
+    setenv("BACKUP_AWS_ACCESS_KEY_ID", "AKID", 1);
+    assert_false(load());
+    assert_non_null(strstr(said, "belong together"));
+    setenv("BACKUP_AWS_SECRET_ACCESS_KEY", "secret", 1);
+    assert_place("s3://selliko-backup/a/b//", "s3://selliko-backup/a/b");
+    assert_place("s3://selliko-backup", "s3://selliko-backup");
+    assert_place("s3://selliko-backup/", "s3://selliko-backup");
+    assert_place("s3://Selliko/a", NULL);
+    assert_place("s3:///a", NULL);
+    assert_place("s3://selliko-backup/a b", NULL);
+    assert_place("s3://selliko-backup/a//b", NULL);
+}
+
 int
 main(void)
 {
@@ -356,6 +387,7 @@ main(void)
         cmocka_unit_test_setup(a_pattern_of_many_stars_is_no_work, setup),
         cmocka_unit_test_setup(the_first_demo_pattern_that_matches_gives_the_role, setup),
         cmocka_unit_test_setup(the_sample_file_loads_and_names_every_setting, setup),
+        cmocka_unit_test_setup(backups_go_to_a_folder_or_to_a_bucket_that_has_a_key, setup),
         cmocka_unit_test_setup(what_works_but_should_be_looked_at_is_a_warning, setup),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);

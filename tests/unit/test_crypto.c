@@ -45,6 +45,13 @@ sha256_is_fips_180(void **state)
         crypto_sha256("", 0, h);
         assert_hex(h, 32, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
     }
+    struct crypto_sha256 *pieces = crypto_sha256_begin();
+    assert_non_null(pieces);
+    crypto_sha256_add(pieces, "a", 1);
+    crypto_sha256_add(pieces, "", 0);
+    crypto_sha256_add(pieces, "bc", 2);
+    crypto_sha256_end(pieces, h);
+    assert_hex(h, 32, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 }
 
 static void

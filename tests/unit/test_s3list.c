@@ -113,6 +113,21 @@ an_errors_word_is_found(void **state)
     assert_string_equal(code, "");
 }
 
+static void
+the_id_of_an_upload_is_found_where_it_fits(void **state)
+{
+    static const char answer[] = "<?xml version=\"1.0\"?><InitiateMultipartUploadResult><Bucket>b</Bucket><Key>k</Key>"
+                                 "<UploadId>VXBs&amp;YWQ-</UploadId></InitiateMultipartUploadResult>";
+    char id[64];
+
+    (void)state;
+    assert_true(s3list_text(answer, strlen(answer), "UploadId", id, sizeof id));
+    assert_string_equal(id, "VXBs&YWQ-");
+    assert_false(s3list_text(answer, strlen(answer), "UploadId", id, 4));
+    assert_string_equal(id, "");
+    assert_false(s3list_text(answer, strlen(answer), "Upload", id, sizeof id));
+}
+
 int
 main(void)
 {
@@ -122,6 +137,7 @@ main(void)
         cmocka_unit_test_setup(who_has_enough_hears_no_more, begin),
         cmocka_unit_test_setup(what_is_broken_is_no_list, begin),
         cmocka_unit_test_setup(an_errors_word_is_found, begin),
+        cmocka_unit_test_setup(the_id_of_an_upload_is_found_where_it_fits, begin),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

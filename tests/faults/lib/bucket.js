@@ -5,6 +5,7 @@
 //
 //   const b = new Bucket(); await b.start();   b.settings -> S3_* and AWS_* of the service
 //   b.fault = (req) => 503                     answer so instead (0: hang up), undefined: let it pass
+//   new Bucket('other')                        with more buckets; b.in('other').keys() looks into one of them
 const crypto = require('crypto');
 const fs = require('node:fs');
 const http = require('node:http');
@@ -26,10 +27,12 @@ for (const f of ['createCipheriv', 'createDecipheriv']) {
 }
 
 class Bucket {
+  constructor(...others) { this.names = [NAME, ...others]; this.name = NAME; }
+  in(name) { return Object.assign(Object.create(this), { name }); }
   async start() {
     this.dir = fs.mkdtempSync(path.join(os.tmpdir(), 'selliko-bucket-'));
     this.asked = [];
-    const s3 = new S3rver({ silent: true, directory: this.dir, vhostBuckets: false, configureBuckets: [{ name: NAME }] });
+    const s3 = new S3rver({ silent: true, directory: this.dir, vhostBuckets: false, configureBuckets: this.names.map((name) => ({ name })) });
     await s3.configureBuckets();
     // Two things that it lacks: folders more than one level below a prefix, and pages that are short.
     const list = s3.store.listObjects.bind(s3.store);
@@ -41,7 +44,7 @@ class Bucket {
     };
     const answer = s3.callback();
     this.server = http.createServer((req, res) => {
-      this.asked.push(`${req.method} ${req.url.split('?')[0].slice(NAME.length + 2)}`);
+      this.asked.push(`${req.method} ${req.url.split('?')[0].replace(/^\/[^/]*\/?/, '')}`);
       const fault = this.fault?.(req);
       const refuse = (status, code) => { req.resume(); res.writeHead(status, { 'Content-Type': 'application/xml', Connection: 'close' }).end(`<?xml version="1.0"?><Error><Code>${code}</Code></Error>`); };
       if (fault === 0) req.socket.destroy();
@@ -66,22 +69,33 @@ class Bucket {
     const keys = [];
     let token;
     do {
-      const page = await this.client.send(new ListObjectsV2Command({ Bucket: NAME, Prefix: prefix, ContinuationToken: token }));
+      const page = await this.client.send(new ListObjectsV2Command({ Bucket: this.name, Prefix: prefix, ContinuationToken: token }));
       keys.push(...(page.Contents ?? []).map((o) => o.Key));
       token = page.NextContinuationToken;
     } while (token);
     return keys.sort();
   }
   async read(key) {
-    const o = await this.client.send(new GetObjectCommand({ Bucket: NAME, Key: key }));
+    const o = await this.client.send(new GetObjectCommand({ Bucket: this.name, Key: key }));
     return { bytes: Buffer.from(await o.Body.transformToByteArray()), type: o.ContentType, cache: o.CacheControl, sha256: o.Metadata?.sha256 };
   }
-  write(key, bytes) { return this.client.send(new PutObjectCommand({ Bucket: NAME, Key: key, Body: bytes })); }
-  remove(key) { return this.client.send(new DeleteObjectCommand({ Bucket: NAME, Key: key })); }
+  write(key, bytes) { return this.client.send(new PutObjectCommand({ Bucket: this.name, Key: key, Body: bytes })); }
+  remove(key) { return this.client.send(new DeleteObjectCommand({ Bucket: this.name, Key: key })); }
   // As if KEY had been written HOURS ago
   age(key, hours) {
     const then = Date.now() / 1000 - hours * 3600;
-    for (const f of fs.readdirSync(path.dirname(path.join(this.dir, NAME, key)))) if (f.startsWith(path.basename(key))) fs.utimesSync(path.join(this.dir, NAME, path.dirname(key), f), then, then);
+    for (const f of this.filesOf(key)) fs.utimesSync(f, then, then);
+  }
+  filesOf(key) {
+    const folder = path.join(this.dir, this.name, path.dirname(key));
+    return fs.readdirSync(folder).filter((f) => f.startsWith(path.basename(key))).map((f) => path.join(folder, f));
+  }
+  // Other bytes under KEY than were sent there, as many
+  spoil(key) {
+    const f = this.filesOf(key).find((x) => x.endsWith('_object'));
+    const bytes = fs.readFileSync(f);
+    bytes[bytes.length >> 1] ^= 1;
+    fs.writeFileSync(f, bytes);
   }
 }
 
