@@ -14,7 +14,6 @@
 #include "shape.h"
 #include "store.h"
 
-#include <json-c/json.h>
 
 #define ROUTES(X) \
     X(GET, "/agent/tasks",                 list_tasks,    AGENT, 0) \
@@ -168,20 +167,19 @@ proof_of(struct req *r, const char *url)
 static int
 read_proofs(struct req *r, const struct proof *proof[PHOTOS_MAX])
 {
-    struct json_object *list = body_json(r, "verificationPhotos");
-    if (list == NULL)
+    struct jr list = body_json(r, "verificationPhotos");
+    if (list.kind == JR_ABSENT)
         return 0;
-    if (!json_object_is_type(list, json_type_array) || json_object_array_length(list) > PHOTOS_MAX) {
+    if (list.kind != JR_ARRAY || jr_count(list) > PHOTOS_MAX) {
         wrong(r, "verificationPhotos", "must be a list of at most 20 URLs");
         return 0;
     }
-    int n = (int)json_object_array_length(list);
-    for (int i = 0; i < n; i++) {
-        struct json_object *o = json_object_array_get_idx(list, (size_t)i);
-        const char *url = json_object_is_type(o, json_type_string) ? json_object_get_string(o) : "";
-        proof[i] = strlen(url) <= PHOTO_URL_MAX ? proof_of(r, url) : NULL;
-        if (proof[i] == NULL)
-            wrong(r, arena_printf(r->arena, "verificationPhotos[%d]", i),
+    int n = 0;
+    for (struct jr_walk w = jr_walk(list); jr_next(&w); n++) {
+        const char *url = jr_text(r->arena, w.value, NULL);
+        proof[n] = strlen(url) <= PHOTO_URL_MAX ? proof_of(r, url) : NULL;
+        if (proof[n] == NULL)
+            wrong(r, arena_printf(r->arena, "verificationPhotos[%d]", n),
                   "must be a URL that POST /files/verification answered");
     }
     return n;

@@ -7,7 +7,6 @@
 #include "shape.h"
 #include "webhooks.h"
 
-#include <json-c/json.h>
 
 #define ROUTES(X) \
     X(GET, "/notifications",               list_notifications, SIGNED_IN, 0) \
@@ -116,21 +115,20 @@ static reply
 set_preferences(struct req *r)
 {
     const char *whatsapp = body_has(r, "whatsapp") ? p_bool(body_bool(r, "whatsapp")) : NULL;
-    struct json_object *types = body_json(r, "types");
+    struct jr types = body_json(r, "types");
     const char *wanted = "", *unwanted = "";
-    if (types != NULL && !json_object_is_type(types, json_type_object)) {
+    if (types.kind != JR_ABSENT && types.kind != JR_OBJECT)
         wrong(r, "types", "must be an object");
-    } else if (types != NULL) {
-        json_object_object_foreach(types, name, value) {
-            if (!is_type(name))
-                wrong(r, "types", "must hold types of notifications only");
-            else if (!json_object_is_type(value, json_type_boolean))
-                wrong(r, arena_printf(r->arena, "types.%s", name), "must be true or false");
-            else if (json_object_get_boolean(value))
-                wanted = arena_printf(r->arena, "%s%s%s", wanted, *wanted != '\0' ? "," : "", name);
-            else
-                unwanted = arena_printf(r->arena, "%s%s%s", unwanted, *unwanted != '\0' ? "," : "", name);
-        }
+    for (struct jr_walk w = jr_walk(types); types.kind == JR_OBJECT && jr_next(&w);) {
+        const char *name = jr_text(r->arena, w.name, NULL);
+        if (!is_type(name))
+            wrong(r, "types", "must hold types of notifications only");
+        else if (w.value.kind != JR_BOOL)
+            wrong(r, arena_printf(r->arena, "types.%s", name), "must be true or false");
+        else if (jr_true(w.value))
+            wanted = arena_printf(r->arena, "%s%s%s", wanted, *wanted != '\0' ? "," : "", name);
+        else
+            unwanted = arena_printf(r->arena, "%s%s%s", unwanted, *unwanted != '\0' ? "," : "", name);
     }
     if (bad_input(r))
         return refuse_input(r);

@@ -13,7 +13,6 @@
 #include "totals.h"
 #include "valid.h"
 
-#include <json-c/json.h>
 #include <math.h>
 
 #define ROUTES(X) \
@@ -153,16 +152,16 @@ show_order(struct req *r)
 
 /* A coordinate: a member of the object LOCATION within ±BOUND degrees, as JSON text. */
 static const char *
-read_degrees(struct req *r, struct json_object *location, const char *member, double bound)
+read_degrees(struct req *r, struct jr location, const char *member, double bound)
 {
-    struct json_object *o = NULL;
-    (void)json_object_object_get_ex(location, member, &o);
+    struct jr v = jr_member(location, member);
     double degrees = NAN;
-    if (json_object_is_type(o, json_type_int) || json_object_is_type(o, json_type_double))
-        degrees = json_object_get_double(o);
-    else if (json_object_is_type(o, json_type_string)
-             && valid_decimal(json_object_get_string(o), (size_t)json_object_get_string_len(o), 3, 15, true))
-        degrees = strtod(json_object_get_string(o), NULL);
+    char text[24];
+    if (v.kind == JR_NUMBER)
+        degrees = strtod(v.s, NULL);
+    else if (v.kind == JR_STRING && jr_decode(v, text, sizeof text) < sizeof text
+             && valid_decimal(text, strlen(text), 3, 15, true))
+        degrees = strtod(text, NULL);
     if (!(degrees >= -bound && degrees <= bound))   /* false for NaN, too */
         wrong(r, arena_printf(r->arena, "location.%s", member),
               arena_printf(r->arena, "must be a number from -%g to %g", bound, bound));
@@ -172,10 +171,10 @@ read_degrees(struct req *r, struct json_object *location, const char *member, do
 static const char *
 read_location(struct req *r)
 {
-    struct json_object *o = body_json(r, "location");
-    if (o == NULL)
+    struct jr o = body_json(r, "location");
+    if (o.kind == JR_ABSENT)
         return NULL;
-    if (!json_object_is_type(o, json_type_object)) {
+    if (o.kind != JR_OBJECT) {
         wrong(r, "location", "must be an object with lat and lng");
         return NULL;
     }

@@ -15,6 +15,7 @@ cron_PROGRAMS += cron/selliko-purge
 cron_selliko_purge_SOURCES = cron/selliko-purge.c $(CRON)
 cron_PROGRAMS += cron/selliko-report-errors
 cron_selliko_report_errors_SOURCES = cron/selliko-report-errors.c $(CRON)
+cron_selliko_report_errors_LDADD   = $(SELLIKO_LIBS) $(JSON_LIBS)
 
 # Bash around pg_dump and pg_restore; both read what lies beside them (in the sources the rules lie in sql/).
 dist_cron_SCRIPTS = cron/selliko-backup cron/selliko-restore

@@ -355,7 +355,6 @@ serve(struct conn *c, struct arena *arena)
     if (setjmp(in->out) == 0)
         check_asker(r);
     arena_on_oom(arena, NULL, NULL);
-    json_object_put(in->json);
     if (in->route != NULL && (in->route->flags & STREAMS) != 0)
         arena_release(arena);   /* staged files are gone before the answer says that nothing was kept */
 

@@ -3,9 +3,8 @@
 
 #include "arena.h"
 #include "crypto.h"
+#include "jr.h"
 
-#include <json-c/json.h>
-#include <limits.h>
 #include <string.h>
 
 bool
@@ -34,46 +33,26 @@ hook_is_handshake(const char *verify_token, const char *mode, const char *token)
     return crypto_equal(right, given, sizeof right) && strcmp(mode, "subscribe") == 0;
 }
 
-/* The member KEY of O when it is of TYPE, else NULL. */
-static json_object *
-member(json_object *o, const char *key, enum json_type type)
-{
-    json_object *v;
-
-    if (!json_object_is_type(o, json_type_object) || !json_object_object_get_ex(o, key, &v))
-        return NULL;
-    return json_object_is_type(v, type) ? v : NULL;
-}
-
-/* The elements of the array KEY of O, none when it is not one. */
-static size_t
-array(json_object *o, const char *key, json_object **out)
-{
-    *out = member(o, key, json_type_array);
-    return *out == NULL ? 0 : json_object_array_length(*out);
-}
-
 /* Text of 1 to MAX visible characters; NULL when it is anything else. */
 static const char *
-word(json_object *o, const char *key, size_t max)
+word(struct arena *a, struct jr o, const char *key, size_t max)
 {
-    json_object *v = member(o, key, json_type_string);
-    const char *s = json_object_get_string(v);
-    size_t len = v == NULL ? 0 : (size_t)json_object_get_string_len(v);
+    char text[256];
+    size_t len = jr_decode(jr_member(o, key), text, sizeof text);
 
     if (len == 0 || len > max)
         return NULL;
     for (size_t i = 0; i < len; i++)
-        if (s[i] <= ' ' || s[i] >= 0x7f)
+        if (text[i] <= ' ' || text[i] >= 0x7f)
             return NULL;
-    return s;
+    return arena_memdup0(a, text, len);
 }
 
 static bool
-read_status(struct arena *a, json_object *o, struct hook_status *out)
+read_status(struct arena *a, struct jr o, struct hook_status *out)
 {
-    const char *id = word(o, "id", 255), *status = word(o, "status", 9), *phone = word(o, "recipient_id", 15);
-    json_object *errors, *code;
+    const char *id = word(a, o, "id", 255), *status = word(a, o, "status", 9), *phone = word(a, o, "recipient_id", 15);
+    int64_t code;
 
     if (id == NULL || status == NULL
         || (strcmp(status, "sent") != 0 && strcmp(status, "delivered") != 0 && strcmp(status, "read") != 0
@@ -82,49 +61,27 @@ read_status(struct arena *a, json_object *o, struct hook_status *out)
     *out = (struct hook_status){ .id = id, .status = status };
     if (phone != NULL && strspn(phone, "0123456789") == strlen(phone))
         out->phone = arena_printf(a, "+%s", phone);
-    if (array(o, "errors", &errors) > 0
-        && (code = member(json_object_array_get_idx(errors, 0), "code", json_type_int)) != NULL)
-        out->code = json_object_get_int(code);
+    if (jr_int(jr_member(jr_element(jr_member(o, "errors"), 0), "code"), 0, INT32_MAX, &code))
+        out->code = (int)code;
     return true;
-}
-
-static void
-put(void *root)
-{
-    json_object_put(root);
 }
 
 bool
 hook_statuses(struct arena *a, const char *body, size_t len, const struct hook_status **status, size_t *n)
 {
-    json_tokener *tok;
-    json_object *root, *entries, *changes, *list;
     struct hook_status *out = NULL;
+    struct jr root;
     size_t room = 0;
 
     *status = NULL;
     *n = 0;
-    if (len > INT_MAX || (tok = json_tokener_new_ex(24)) == NULL)
+    if (!jr_check(body, len, 24, &root) || root.kind != JR_OBJECT)
         return false;
-    root = json_tokener_parse_ex(tok, body, (int)len);
-    if (json_tokener_get_error(tok) != json_tokener_success) {
-        json_object_put(root);
-        root = NULL;
-    }
-    json_tokener_free(tok);
-    arena_own(a, root, put);   /* the texts found are its own */
-    if (!json_object_is_type(root, json_type_object))
-        return false;
+    for (struct jr_walk entry = jr_walk(jr_member_of(root, "entry", JR_ARRAY)); jr_next(&entry);)
+        for (struct jr_walk change = jr_walk(jr_member_of(entry.value, "changes", JR_ARRAY)); jr_next(&change);) {
+            struct jr value = jr_member(change.value, "value");
 
-    size_t n_entries = array(root, "entry", &entries);
-    for (size_t i = 0; i < n_entries; i++) {
-        size_t n_changes = array(json_object_array_get_idx(entries, i), "changes", &changes);
-
-        for (size_t k = 0; k < n_changes; k++) {
-            json_object *value = member(json_object_array_get_idx(changes, k), "value", json_type_object);
-            size_t n_list = array(value, "statuses", &list);
-
-            for (size_t m = 0; m < n_list; m++) {
+            for (struct jr_walk one = jr_walk(jr_member_of(value, "statuses", JR_ARRAY)); jr_next(&one);) {
                 if (*n == room) {
                     struct hook_status *more = arena_alloc(a, (room = room * 2 + 64) * sizeof *more);
 
@@ -132,10 +89,9 @@ hook_statuses(struct arena *a, const char *body, size_t len, const struct hook_s
                         memcpy(more, out, *n * sizeof *more);
                     *status = out = more;
                 }
-                if (read_status(a, json_object_array_get_idx(list, m), &out[*n]))
+                if (read_status(a, one.value, &out[*n]))
                     ++*n;
             }
         }
-    }
     return true;
 }

@@ -9,7 +9,9 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <math.h>
+
+/* Objects and arrays in each other; nothing that is asked for here has more than four. */
+enum { JSON_DEPTH = 32 };
 
 struct value {
     enum { ABSENT, TEXT, NUMBER, BOOL, OTHER } kind;
@@ -111,34 +113,6 @@ parse_query(struct req *r)
     }
 }
 
-/* Where json-c is more lenient than RFC 8259, even when strict: NaN and Infinity, 'keys', "1.", "-01", control
- * characters in strings.  S has been parsed, so every string ends and every escape is whole. */
-static bool
-is_strict_json(const char *s, size_t len)
-{
-    for (size_t i = 0; i < len; i++) {
-        if (s[i] == '"') {
-            while (s[++i] != '"') {
-                if ((unsigned char)s[i] < 0x20)
-                    return false;
-                i += s[i] == '\\';
-            }
-        } else if (s[i] == 'N' || s[i] == 'I' || s[i] == '\'') {
-            return false;
-        } else if (s[i] == '-' || isdigit((unsigned char)s[i])) {
-            i += s[i] == '-';
-            if (!isdigit((unsigned char)s[i]) || (s[i] == '0' && isdigit((unsigned char)s[i + 1])))
-                return false;
-            size_t n = strcspn(s + i, ",]} \t\r\n");
-            const char *point = memchr(s + i, '.', n);
-            if (point != NULL && !isdigit((unsigned char)point[1]))
-                return false;
-            i += n - 1;
-        }
-    }
-    return true;
-}
-
 /* application/json, of which UTF-8 is the only charset. */
 static bool
 is_json(const char *type)
@@ -156,7 +130,6 @@ is_json(const char *type)
         || (len == 8 && strncasecmp(charset, "us-ascii", 8) == 0);
 }
 
-/* What json-c does not say: no NUL may hide in a string that is compared by strcmp later on. */
 static void
 parse_json(struct req *r)
 {
@@ -175,28 +148,12 @@ parse_json(struct req *r)
     const char *coding = req_header(r, "Content-Encoding");
     if (coding != NULL && *coding != '\0' && strcasecmp(coding, "identity") != 0)
         req_leave(r, failf(r, ERR_UNSUPPORTED_MEDIA_TYPE, "Send the body without a Content-Encoding."));
-    struct json_tokener *tok = json_tokener_new_ex(32);
-    if (tok == NULL)
-        give_up(r, ERR_UNAVAILABLE);
-    json_tokener_set_flags(tok, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
-    errno = 0;
-    struct json_object *o = json_tokener_parse_ex(tok, body, (int)len + 1);
-    enum json_tokener_error e = json_tokener_get_error(tok);
-    size_t end = json_tokener_get_parse_end(tok);
-    bool no_memory = errno == ENOMEM;   /* json-c has no error for it: it stops, or leaves something out */
-    json_tokener_free(tok);
-    if (no_memory) {
-        json_object_put(o);
-        give_up(r, ERR_UNAVAILABLE);
-    }
-    /* The parser stops at the first NUL, which is ours at the end, or one inside the body. */
-    bool whole = e == json_tokener_success && end >= len && memchr(body, '\0', len) == NULL
-        && is_strict_json(body, len) && valid_utf8(body, len);   /* its own check lets overlong forms pass */
-    if (!whole || !json_object_is_type(o, json_type_object)) {
-        json_object_put(o);
-        req_leave(r, whole ? fail_field(r, "body", "must be a JSON object") : fail(r, ERR_MALFORMED_JSON));
-    }
-    in->json = o;
+    struct jr root;
+    if (!valid_utf8(body, len) || !jr_check(body, len, JSON_DEPTH, &root))
+        req_leave(r, fail(r, ERR_MALFORMED_JSON));
+    if (root.kind != JR_OBJECT)
+        req_leave(r, fail_field(r, "body", "must be a JSON object"));
+    in->json = root;
 }
 
 static const struct req_field *
@@ -207,12 +164,12 @@ find(const struct req_field *f, const char *name)
     return f;
 }
 
-struct json_object *
+struct jr
 body_json(struct req *r, const char *name)
 {
     parse_json(r);
-    struct json_object *o = NULL;
-    return json_object_object_get_ex(r->inside->json, name, &o) ? o : NULL;
+    struct jr v = jr_member(r->inside->json, name);
+    return v.kind == JR_NULL ? (struct jr){ 0 } : v;
 }
 
 static struct value
@@ -220,21 +177,14 @@ get(struct req *r, enum source s, const char *name)
 {
     struct req_inside *in = r->inside;
     if (s == FROM_BODY && !in->is_form) {
-        struct json_object *o = body_json(r, name);
-        switch (json_object_get_type(o)) {
-        case json_type_null: return (struct value){ .kind = ABSENT };
-        case json_type_boolean: return (struct value){ .kind = BOOL, .b = json_object_get_boolean(o) };
-        case json_type_string:
-            return (struct value){ .kind = TEXT, .s = json_object_get_string(o),
-                                   .len = (size_t)json_object_get_string_len(o) };
-        case json_type_int: case json_type_double: {
-            /* A double remembers how it was written, so no digit is lost on the way. */
-            const char *text = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN);
-            if (text == NULL)
-                give_up(r, ERR_UNAVAILABLE);   /* no memory */
-            return (struct value){ .kind = NUMBER, .s = text, .len = strlen(text) };
-        }
-        default: return (struct value){ .kind = OTHER };
+        struct jr v = body_json(r, name);
+        struct value text = { .kind = TEXT };
+        switch (v.kind) {
+        case JR_ABSENT: case JR_NULL: return (struct value){ .kind = ABSENT };
+        case JR_BOOL: return (struct value){ .kind = BOOL, .b = jr_true(v) };
+        case JR_STRING: text.s = jr_text(r->arena, v, &text.len); return text;
+        case JR_NUMBER: return (struct value){ .kind = NUMBER, .s = v.s, .len = v.len };
+        case JR_ARRAY: case JR_OBJECT: return (struct value){ .kind = OTHER };
         }
     }
     if (s == FROM_QUERY)
@@ -466,51 +416,39 @@ in_date(struct req *r, enum source s, const char *name)
 
 /* ---- objects ---- */
 
-/* What jsonb refuses or swells: its text holds no NUL; a number with an exponent is written out in full
- * (1e300 has 301 digits), and json-c lets NaN and Infinity pass.  An integer that does not fit json-c has cut
- * to the outermost that does: better none than another.  Why O does not do, or NULL. */
+/* Why the text of V is nothing for jsonb, or NULL: it holds no NUL, and writes a number with an exponent out in
+ * full (1e300 has 301 digits).  Whole numbers beyond 64 bits other readers would take for others. */
 static const char *
-not_for_jsonb(struct json_object *o)
+not_for_jsonb(struct jr v)
 {
-    const char *why = NULL;
+    bool quoted = false;
 
-    switch (json_object_get_type(o)) {
-    case json_type_string:
-        if (memchr(json_object_get_string(o), '\0', (size_t)json_object_get_string_len(o)) != NULL)
-            why = "must not contain NUL characters";
-        break;
-    case json_type_int:
-        if (json_object_get_uint64(o) == UINT64_MAX || json_object_get_int64(o) == INT64_MIN)
-            why = "must not contain numbers so large or so small";
-        break;
-    case json_type_double: {
-        const char *exponent = strpbrk(json_object_get_string(o), "eE");
-        if (!isfinite(json_object_get_double(o)) || (exponent != NULL && labs(strtol(exponent + 1, NULL, 10)) > 40))
-            why = "must not contain numbers so large or so small";
-        break;
-    }
-    case json_type_array:
-        for (size_t i = 0; why == NULL && i < json_object_array_length(o); i++)
-            why = not_for_jsonb(json_object_array_get_idx(o, i));
-        break;
-    case json_type_object: {
-        json_object_object_foreach(o, key, member) {
-            (void)key;
-            if (why == NULL)
-                why = not_for_jsonb(member);
+    for (const char *p = v.s, *end = v.s + v.len; p < end; p++) {
+        if (quoted && *p == '\\') {
+            if (strncmp(p + 1, "u0000", 5) == 0)
+                return "must not contain NUL characters";
+            p++;
+        } else if (*p == '"') {
+            quoted = !quoted;
+        } else if (!quoted && (isdigit((unsigned char)*p) || *p == '-')) {
+            const char *behind = p + strcspn(p, ",]} \t\r\n"), *exponent = p + strcspn(p, "eE,]} \t\r\n");
+            bool whole = p + strcspn(p, ".eE,]} \t\r\n") == behind;
+            errno = 0;
+            if (whole)
+                (void)(*p == '-' ? strtoll(p, NULL, 10) : (long long)strtoull(p, NULL, 10));
+            if (errno == ERANGE || behind - p > 300 || (exponent < behind && labs(strtol(exponent + 1, NULL, 10)) > 40))
+                return "must not contain numbers so large or so small";
+            p = behind - 1;
         }
-        break;
     }
-    default: break;
-    }
-    return why;
+    return NULL;
 }
 
 const char *
 body_object(struct req *r, const char *name, size_t max)
 {
-    struct json_object *o = body_json(r, name);
-    if (!json_object_is_type(o, json_type_object)) {
+    struct jr o = body_json(r, name);
+    if (o.kind != JR_OBJECT) {
         wrong(r, name, "must be an object");
         return NULL;
     }
@@ -519,10 +457,9 @@ body_object(struct req *r, const char *name, size_t max)
         wrong(r, name, why);
         return NULL;
     }
-    const char *text = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
-    if (text == NULL)
-        give_up(r, ERR_UNAVAILABLE);
-    if (strlen(text) > max) {
+    size_t len;
+    const char *text = jr_compact(r->arena, o, &len);
+    if (len > max) {
         wrong(r, name, arena_printf(r->arena, "must be at most %zu bytes of JSON", max));
         return NULL;
     }

@@ -1,4 +1,4 @@
-/* jw -- a writer of JSON text into an arena; reading is json-c's business (see input.h).
+/* jw -- a writer of JSON text into an arena; reading is jr's business.
  *
  * Members are written in order, commas set themselves:
  *

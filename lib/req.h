@@ -17,6 +17,7 @@
 #include "arena.h"
 #include "db.h"
 #include "errors.h"
+#include "jr.h"
 #include "jw.h"
 
 #include <stdbool.h>
@@ -26,8 +27,6 @@
 /* The guide's bounds of asking prices and bids. */
 #define PRICE_MIN_PAISE INT64_C(100000)
 #define PRICE_MAX_PAISE INT64_C(100000000)
-
-struct json_object;
 
 /* Roles, as bits: a route names those it admits. */
 enum role { ROLE_CLIENT = 1, ROLE_VENDOR = 2, ROLE_AGENT = 4, ROLE_ADMIN = 8 };
@@ -107,8 +106,8 @@ const char *in_date(struct req *r, enum source s, const char *name);
 /* A JSON object of at most MAX bytes, as JSON text, without NUL inside; body only. */
 const char *body_object(struct req *r, const char *name, size_t max);
 
-/* The JSON value of a member, for shapes that no reader has; NULL when it is left out. */
-struct json_object *body_json(struct req *r, const char *name);
+/* The JSON value of a member, for shapes that no reader has; JR_ABSENT when it is left out or null. */
+struct jr body_json(struct req *r, const char *name);
 
 /* Note that NAME is wrong (a constant or arena text): "must be …". */
 void wrong(struct req *r, const char *name, const char *message);

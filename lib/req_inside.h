@@ -4,10 +4,10 @@
 
 #include "app.h"
 #include "db_inside.h"
+#include "jr.h"
 #include "token.h"
 
 #include <fcgiapp.h>
-#include <json-c/json.h>
 #include <setjmp.h>
 
 enum { REQ_MAX_QUEUED = 8, REQ_MAX_HEADERS = 16, REQ_JSON_MAX = 1048576, REQ_RAW_MAX = 3 * 1048576 };
@@ -50,7 +50,7 @@ struct req_inside {
     bool body_read, json_parsed, query_parsed, is_form;
     char *body;
     size_t body_len;
-    struct json_object *json;
+    struct jr json;                 /* the body, JR_ABSENT when it is empty */
     struct req_field *form, *form_tail, *query, *wrong, *wrong_tail;
 
     /* output */

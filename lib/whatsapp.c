@@ -2,11 +2,10 @@
 #include "whatsapp.h"
 
 #include "arena.h"
+#include "jr.h"
 #include "jw.h"
 #include "valid.h"
 
-#include <json-c/json.h>
-#include <limits.h>
 #include <string.h>
 
 /* Meta's bound of a text parameter, in characters; bytes are never fewer. */
@@ -102,55 +101,31 @@ whatsapp_body(struct arena *a, const char *phone, const char *template_name, con
     return jw_text(j, len);
 }
 
-/* 16 levels are more than any of these has.  What is not UTF-8 is refused: PostgreSQL would, too (and is
- * stricter than JSON_TOKENER_VALIDATE_UTF8, which admits overlong forms). */
-static json_object *
+/* The value of TEXT.  16 levels are more than any of these has.  What is not UTF-8 is refused: PostgreSQL would,
+ * too. */
+static struct jr
 parse(const char *text, size_t len)
 {
-    json_tokener *tok;
-    json_object *root = NULL;
+    struct jr root = { 0 };
 
-    if (len > INT_MAX || !valid_utf8(text, len) || (tok = json_tokener_new_ex(16)) == NULL)
-        return NULL;
-    root = json_tokener_parse_ex(tok, text, (int)len);
-    if (json_tokener_get_error(tok) != json_tokener_success) {
-        json_object_put(root);
-        root = NULL;
-    }
-    json_tokener_free(tok);
+    if (valid_utf8(text, len))
+        (void)jr_check(text, len, 16, &root);
     return root;
-}
-
-/* The member KEY of O when it is of TYPE, else NULL. */
-static json_object *
-member(json_object *o, const char *key, enum json_type type)
-{
-    json_object *v;
-
-    if (!json_object_is_type(o, json_type_object) || !json_object_object_get_ex(o, key, &v))
-        return NULL;
-    return json_object_is_type(v, type) ? v : NULL;
 }
 
 int
 whatsapp_params(struct arena *a, const char *json, const char *param[WHATSAPP_PARAMS_MAX])
 {
-    json_object *root = parse(json, strlen(json) + 1);
-    int n = -1;
+    struct jr root = parse(json, strlen(json));
+    int n = 0;
 
-    if (json_object_is_type(root, json_type_array) && json_object_array_length(root) <= WHATSAPP_PARAMS_MAX) {
-        n = (int)json_object_array_length(root);
-        for (int i = 0; i < n; i++) {
-            json_object *text = json_object_array_get_idx(root, (size_t)i);
-
-            if (!json_object_is_type(text, json_type_string)) {
-                n = -1;
-                break;
-            }
-            param[i] = arena_strdup(a, json_object_get_string(text));
-        }
+    if (root.kind != JR_ARRAY || jr_count(root) > WHATSAPP_PARAMS_MAX)
+        return -1;
+    for (struct jr_walk w = jr_walk(root); jr_next(&w);) {
+        if (w.value.kind != JR_STRING)
+            return -1;
+        param[n++] = jr_text(a, w.value, NULL);
     }
-    json_object_put(root);
     return n;
 }
 
@@ -224,18 +199,19 @@ append_safely(char *out, size_t size, const char *s)
 }
 
 static void
-judge_error(struct whatsapp_answer *out, int http_status, json_object *error)
+judge_error(struct whatsapp_answer *out, int http_status, struct jr error)
 {
-    json_object *code = member(error, "code", json_type_int);
-    json_object *subcode = member(error, "error_subcode", json_type_int);
-    json_object *transient = member(error, "is_transient", json_type_boolean);
-    json_object *details = member(member(error, "error_data", json_type_object), "details", json_type_string);
+    struct jr details = jr_member_of(jr_member(error, "error_data"), "details", JR_STRING);
+    int64_t code = 0, subcode = 0;
+    bool coded = jr_int(jr_member(error, "code"), 0, INT32_MAX, &code);
+    bool transient = jr_true(jr_member(error, "is_transient"));
     const char *meaning = NULL;
 
-    if (details == NULL)
-        details = member(error, "message", json_type_string);
-    if (code != NULL) {
-        out->code = json_object_get_int(code);
+    (void)jr_int(jr_member(error, "error_subcode"), 0, INT32_MAX, &subcode);
+    if (details.kind == JR_ABSENT)
+        details = jr_member_of(error, "message", JR_STRING);
+    if (coded) {
+        out->code = (int)code;
         for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++)
             if (out->code >= codes[i].from && out->code <= codes[i].to) {
                 out->outcome = codes[i].outcome;
@@ -245,49 +221,47 @@ judge_error(struct whatsapp_answer *out, int http_status, json_object *error)
     }
     if (meaning == NULL) {
         /* 100/33: no such number, or none that this token may use. */
-        bool lost = http_status == 401 || http_status == 403
-                    || (out->code == 100 && subcode != NULL && json_object_get_int(subcode) == 33);
+        bool lost = http_status == 401 || http_status == 403 || (code == 100 && subcode == 33);
 
         if (http_status == 429)
             out->outcome = WHATSAPP_THROTTLED;
-        else if (http_status >= 500 || code == NULL || json_object_get_boolean(transient))
+        else if (http_status >= 500 || !coded || transient)
             out->outcome = lost ? WHATSAPP_STOP : WHATSAPP_RETRY;
         else
             out->outcome = lost ? WHATSAPP_STOP : WHATSAPP_FAILED;
         meaning = "the message was refused";
     }
     append_safely(out->error, sizeof out->error, meaning);
-    if (details != NULL) {
+    if (details.kind != JR_ABSENT) {
+        char text[sizeof out->error];
+
+        (void)jr_decode(details, text, sizeof text);
         append_safely(out->error, sizeof out->error, ": ");
-        append_safely(out->error, sizeof out->error, json_object_get_string(details));
+        append_safely(out->error, sizeof out->error, text);
     }
 }
 
 void
 whatsapp_answer(struct whatsapp_answer *out, int http_status, const char *body, size_t len)
 {
-    json_object *root = parse(body, len);
-    json_object *error = member(root, "error", json_type_object);
-    json_object *messages = member(root, "messages", json_type_array);
-    json_object *id;
+    struct jr root = parse(body, len);
+    struct jr error = jr_member_of(root, "error", JR_OBJECT);
 
     memset(out, 0, sizeof *out);
-    if (error != NULL) {
+    if (error.kind != JR_ABSENT) {
         judge_error(out, http_status, error);
     } else if (http_status >= 200 && http_status < 300) {
         /* Accepted, even if it does not say under which id: to post it again would be worse. */
-        out->outcome = WHATSAPP_SENT;
-        if (messages != NULL && json_object_array_length(messages) > 0
-            && (id = member(json_object_array_get_idx(messages, 0), "id", json_type_string)) != NULL) {
-            size_t id_len = (size_t)json_object_get_string_len(id);
-            const char *s = json_object_get_string(id);
-            bool plain = id_len < sizeof out->message_id;
+        struct jr id = jr_member(jr_element(jr_member(root, "messages"), 0), "id");
+        char text[sizeof out->message_id];
+        size_t id_len = jr_decode(id, text, sizeof text);
+        bool plain = id_len < sizeof text;
 
-            for (size_t i = 0; i < id_len && plain; i++)
-                plain = s[i] > ' ' && s[i] < 0x7f;
-            if (plain)
-                memcpy(out->message_id, s, id_len);
-        }
+        out->outcome = WHATSAPP_SENT;
+        for (size_t i = 0; i < id_len && plain; i++)
+            plain = text[i] > ' ' && text[i] < 0x7f;
+        if (plain)
+            memcpy(out->message_id, text, id_len);
     } else {
         /* Not the Graph API's words: a proxy, or something that is down. */
         out->outcome = http_status == 429 ? WHATSAPP_THROTTLED
@@ -295,7 +269,6 @@ whatsapp_answer(struct whatsapp_answer *out, int http_status, const char *body, 
                                                                   : WHATSAPP_RETRY;
         snprintf(out->error, sizeof out->error, "HTTP status %d", http_status);
     }
-    json_object_put(root);
 }
 
 double

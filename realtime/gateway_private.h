@@ -36,9 +36,6 @@ struct person {
 const char *gateway_code(enum error e);     /* "not_found" */
 const char *gateway_sentence(enum error e);
 
-/* The first JSON value of a text, for json_object_put; NULL when there is none. */
-struct json_object *gateway_json(const char *text, size_t len);
-
 /* -- people.c ----------------------------------------------------------------------------------- */
 
 /* A client wants in: anonymous at once, with a token when the database has judged its session. */

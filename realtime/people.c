@@ -7,17 +7,19 @@
 
 #include "arena.h"
 #include "db.h"
+#include "jr.h"
 #include "log.h"
 #include "metrics.h"
 #include "must.h"
+#include "socketpacket.h"
 #include "token.h"
 
-#include <json-c/json.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#define TOKEN_TEXT_MAX (TOKEN_MAX + 2) /* a longer one is none */
 #define CHECK_SLICES   3   /* a round of checks is so many calls of people_check, … */
 #define CHECK_AT_LEAST 200 /* … or fewer: so many sessions are asked about together anyway */
 
@@ -148,18 +150,18 @@ session_is_known(struct ask *ask)
     free(s);
 }
 
-/* The token of {"token":…}: NULL for none, "?" for what cannot be one. */
+/* The token of {"token":…} in TEXT: NULL for none, "?" for what cannot be one. */
 static const char *
-token_in(struct json_object *auth)
+token_in(const char *auth, size_t len, char text[static TOKEN_TEXT_MAX])
 {
-    struct json_object *token;
+    struct jr object = {0}, token;
 
-    if (!json_object_object_get_ex(auth, "token", &token) || !token)
+    (void)jr_first(auth, len, SOCKETPACKET_MAX_DEPTH, &object);
+    token = jr_member(object, "token");
+    if (token.kind == JR_ABSENT || token.kind == JR_NULL)
         return NULL;
-    if (!json_object_is_type(token, json_type_string))
-        return "?";
-    const char *text = json_object_get_string(token);
-    if (strlen(text) != (size_t)json_object_get_string_len(token))
+    size_t token_len = jr_decode(token, text, TOKEN_TEXT_MAX);
+    if (token.kind != JR_STRING || token_len >= TOKEN_TEXT_MAX || strlen(text) != token_len)
         return "?";
     return *text ? text : NULL;
 }
@@ -167,8 +169,8 @@ token_in(struct json_object *auth)
 void
 people_connect(struct socketio_socket *k, void *app, const char *auth, size_t len)
 {
-    struct json_object *object = gateway_json(auth, len);
-    const char         *token = token_in(object);
+    char        text[TOKEN_TEXT_MAX];
+    const char *token = token_in(auth, len, text);
 
     (void)app;
     if (!token) {
@@ -195,7 +197,6 @@ people_connect(struct socketio_socket *k, void *app, const char *auth, size_t le
             asks_put(gw.asks, &s->ask);
         }
     }
-    json_object_put(object);
 }
 
 void

@@ -13,11 +13,12 @@
 #include "arena.h"
 #include "db.h"
 #include "frame.h"
+#include "jr.h"
 #include "must.h"
 #include "payload.h"
 #include "shape.h"
+#include "socketpacket.h"
 
-#include <json-c/json.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -282,28 +283,27 @@ is_uuid(const char *s)
 static bool
 read_room(const struct socketio_event *e, char listing[static 37], int64_t *since)
 {
-    struct json_object *arg = gateway_json(e->args, e->args_len), *member;
-    bool                good = json_object_is_type(arg, json_type_object) &&
-                json_object_object_get_ex(arg, "listingId", &member) &&
-                json_object_is_type(member, json_type_string) &&
-                json_object_get_string_len(member) == 36 && is_uuid(json_object_get_string(member));
+    struct jr arg = {0}, from;
 
-    if (good) {
-        const char *id = json_object_get_string(member);
-        for (int i = 0; i < 36; i++)
-            listing[i] = (char)(id[i] >= 'A' && id[i] <= 'F' ? id[i] + 32 : id[i]);
-        listing[36] = '\0';
-        *since = -1;
-        if (json_object_object_get_ex(arg, "since", &member) && member) {
-            double n = json_object_get_double(member);
-            good = (json_object_is_type(member, json_type_int) ||
-                    json_object_is_type(member, json_type_double)) &&
-                   n >= 0 && n <= 9007199254740991. && floor(n) == n;
-            *since = good ? (int64_t)n : -1;
-        }
-    }
-    json_object_put(arg);
-    return good;
+    *since = -1;
+    (void)jr_first(e->args, e->args_len, SOCKETPACKET_MAX_DEPTH, &arg);
+    if (jr_decode(jr_member(arg, "listingId"), listing, 37) != 36 || !is_uuid(listing))
+        return false;
+    for (int i = 0; i < 36; i++)
+        if (listing[i] >= 'A' && listing[i] <= 'F')
+            listing[i] = (char)(listing[i] + 32);
+    from = jr_member(arg, "since");
+    if (from.kind == JR_ABSENT || from.kind == JR_NULL)
+        return true;
+    char   text[32];
+    size_t len = from.len < sizeof text ? from.len : 0;
+    memcpy(text, from.s, len);
+    text[len] = '\0';
+    double n = from.kind == JR_NUMBER && len > 0 ? strtod(text, NULL) : -1;
+    if (!(n >= 0 && n <= 9007199254740991. && floor(n) == n))
+        return false;
+    *since = (int64_t)n;
+    return true;
 }
 
 static void

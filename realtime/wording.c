@@ -1,7 +1,6 @@
-/* wording -- errors in words, and the JSON in which clients say what they want. */
+/* wording -- errors in words. */
 #include "gateway_private.h"
 
-#include <json-c/json.h>
 #include <stdlib.h>
 
 const char *
@@ -28,16 +27,4 @@ gateway_sentence(enum error e)
     case ERR_COUNT: break;
     }
     abort();
-}
-
-struct json_object *
-gateway_json(const char *text, size_t len)
-{
-    struct json_tokener *tok = json_tokener_new_ex(64);
-    struct json_object  *value = NULL;
-
-    if (tok && len < (1 << 20))
-        value = json_tokener_parse_ex(tok, text, (int)len);
-    json_tokener_free(tok);
-    return value;
 }

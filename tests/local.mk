@@ -5,7 +5,7 @@ EXTRA_DIST += tests/package.json tests/package-lock.json tests/.npmrc
 
 UNIT_TESTS =
 UNIT_TESTS += tests/unit/test_arena
-UNIT_TESTS += tests/unit/test_jw
+UNIT_TESTS += tests/unit/test_jw tests/unit/test_jr
 UNIT_TESTS += tests/unit/test_db
 UNIT_TESTS += tests/unit/test_dbreq
 UNIT_TESTS += tests/unit/test_shape
@@ -66,16 +66,22 @@ tests_fuzz_fuzz_batch_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/cgi-bin
 # A second reader of JSON, to hold ours against.
 FUZZERS += tests/fuzz/fuzz_request tests/fuzz/fuzz_json tests/fuzz/fuzz_location
 tests_fuzz_fuzz_request_LDADD  = realtime/librealtime.a $(SELLIKO_LIBS)
-tests_fuzz_fuzz_json_LDADD     = realtime/librealtime.a $(SELLIKO_LIBS)
+tests_fuzz_fuzz_json_LDADD     = realtime/librealtime.a $(SELLIKO_LIBS) $(JSON_LIBS)
 tests_fuzz_fuzz_location_LDADD = realtime/librealtime.a $(SELLIKO_LIBS)
 FUZZERS += tests/fuzz/fuzz_sentry
 tests_fuzz_fuzz_sentry_SOURCES  = tests/fuzz/fuzz_sentry.c $(CRON)
 tests_fuzz_fuzz_sentry_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/cron
+tests_fuzz_fuzz_sentry_LDADD    = $(SELLIKO_LIBS) $(JSON_LIBS)
 FUZZERS += tests/fuzz/fuzz_gateway
 tests_fuzz_fuzz_gateway_SOURCES  = tests/fuzz/fuzz_gateway.c realtime/wording.c
 tests_fuzz_fuzz_gateway_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/realtime
 tests_fuzz_fuzz_gateway_LDADD    = realtime/librealtime.a $(SELLIKO_LIBS) -lev
 EXTRA_DIST += tests/fuzz/reference.h
+FUZZERS += tests/fuzz/fuzz_jr
+# json-c says whether what we write and read is JSON.
+tests_unit_test_jw_LDADD  = $(SELLIKO_LIBS) $(JSON_LIBS)
+tests_unit_test_log_LDADD = $(SELLIKO_LIBS) $(JSON_LIBS)
+tests_fuzz_fuzz_jr_LDADD  = $(SELLIKO_LIBS) $(JSON_LIBS)
 
 # What the measurements need beside the service.
 EXTRA_PROGRAMS = tests/bench/seeder tests/bench/statement tests/bench/pace

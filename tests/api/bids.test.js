@@ -94,9 +94,9 @@ test('a bid after the end is refused, even before the auction is closed', async 
 });
 
 test('a bid that waited over the end for its turn is refused', async () => {
-  const [l] = fresh(1, { ends: '1 second' });
-  const held = w.sqlLater(`BEGIN; SELECT 1 FROM listings WHERE id = '${l}' FOR NO KEY UPDATE; SELECT pg_sleep(1.5); COMMIT`);
-  await sleep(300);
+  const [l] = fresh(1, { ends: '3 seconds' });
+  const held = w.sqlLater(`BEGIN; SELECT 1 FROM listings WHERE id = '${l}' FOR NO KEY UPDATE; SELECT pg_sleep_until(auction_end + interval '0.3 s') FROM listings WHERE id = '${l}'; COMMIT`);
+  await until('it is held', () => w.sql(`SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep_until%${l}%' AND wait_event = 'PgSleep'`) !== '0');
   const r = await free(a, l, 20000);
   await held;
   assert.equal(r.body.code, 'auction_ended');

@@ -97,7 +97,7 @@ read_body_fields(struct req *r)
 
     read_all(r, FROM_BODY);
     const char *body = req_body(r, &len);
-    if (r->inside->json != NULL) {
+    if (r->inside->json.kind != JR_ABSENT) {
         const char *end = socketpacket_json_end(body, body + len);
         must(end != NULL && end + strspn(end, " \t\r\n") == body + len);
     }

@@ -45,7 +45,6 @@ made_new(const char *content_type, const char *body, size_t len, const char *que
 static inline void
 made_free(struct made *m)
 {
-    json_object_put(m->inside.json);
     arena_free(m->req.arena);
     free(m);
 }
