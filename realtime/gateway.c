@@ -26,6 +26,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 #define ASKERS         2    /* threads that ask the database */
 #define CHECK_S        1.   /* between two slices of sessions */
@@ -41,6 +42,7 @@ static struct {
     ev_timer  check;
     bool      listening;
     int       status; /* to exit with */
+    pid_t     keeper; /* who is told when clients can come; 0 for nobody */
 } program;
 
 /* -- the program -------------------------------------------------------------------------------- */
@@ -91,6 +93,14 @@ is_private(const char *at, unsigned port)
     return !port || strncmp(at, "127.", 4) == 0 || strcmp(at, "::1") == 0;
 }
 
+/* selliko-keep, which started us with --announce, asks the one that we replace to go now. */
+static void
+tell_keeper(void)
+{
+    if (program.keeper > 1 && program.keeper == getppid())
+        (void)kill(program.keeper, SIGUSR1);
+}
+
 static void
 begin_listening(void)
 {
@@ -106,6 +116,7 @@ begin_listening(void)
         return;
     }
     log_info("listening", log_s("at", at), log_i("port", port), log_s("name", config()->gateway_name));
+    tell_keeper();
 }
 
 static void
@@ -179,8 +190,14 @@ set_up(void)
 }
 
 int
-main(void)
+main(int argc, char **argv)
 {
+    if (argc > 2 || (argc == 2 && strcmp(argv[1], "--announce") != 0)) {
+        fputs("usage: selliko-gateway [--announce]\n", stderr);
+        return EX_USAGE;
+    }
+    if (argc == 2)
+        program.keeper = getppid();
     if (!config_load(stderr))
         return EX_CONFIG;
     const struct config *c = config();

@@ -67,8 +67,10 @@ listen_at(struct engineio *server, int fd, const struct sockaddr *at, socklen_t 
         errno = ENOBUFS;
         return -1;
     }
-    if (tcp)
+    if (tcp) { /* also while the one that we replace still listens */
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+        setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
+    }
     if (bind(fd, at, len) < 0 || listen(fd, SOMAXCONN) < 0)
         return -1;
     struct listener *listener = &server->listeners[server->n_listeners++];
@@ -80,6 +82,17 @@ listen_at(struct engineio *server, int fd, const struct sockaddr *at, socklen_t 
     listener->io.data = listener;
     ev_io_start(server->loop, &listener->io);
     return 0;
+}
+
+static void
+listener_drop_last(struct engineio *server)
+{
+    ev_io *io = &server->listeners[--server->n_listeners].io;
+    int    why = errno;
+
+    ev_io_stop(server->loop, io);
+    close(io->fd);
+    errno = why;
 }
 
 static int
@@ -113,18 +126,23 @@ int
 engineio_listen_unix(struct engineio *server, const char *path, unsigned mode)
 {
     struct sockaddr_un at = {.sun_family = AF_UNIX};
+    int                len = snprintf(at.sun_path, sizeof(at.sun_path), "%s.new", path);
 
-    if (strlen(path) >= sizeof(at.sun_path)) {
+    if (len < 0 || (size_t)len >= sizeof(at.sun_path)) {
         errno = ENAMETOOLONG;
         return -1;
     }
-    memcpy(at.sun_path, path, strlen(path));
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -1;
-    unlink(path); /* of a process that died without doing so */
+    unlink(at.sun_path); /* of a process that died without doing so */
     mode_t old = umask((mode_t)~mode & 0777);
     int    bound = listen_at(server, fd, (const struct sockaddr *)&at, sizeof(at), false);
     umask(old);
+    /* One that we replace was to be reached there until now; no connection is refused in between. */
+    if (bound == 0 && rename(at.sun_path, path) != 0) {
+        listener_drop_last(server);
+        return -1;
+    }
     return bound < 0 ? close_keeping_errno(fd) : 0;
 }
