@@ -7,6 +7,8 @@
 #include "fileurl.h"
 #include "jw.h"
 
+#include <json-c/json.h>
+
 /* Where file URLs begin: the CDN that stands before this service, or the service itself. */
 static const char *
 base(void)
@@ -92,22 +94,40 @@ shape_listing_object(struct jw *j, const char *key, const struct rows *rows, int
     jw_end(j);
 }
 
-/* The photos of a task's report, kept as file names separated by slashes, as URLs. */
 static void
-verification_photos(struct jw *j, const char *names, const char *order_id, int64_t now)
+release_json(void *o)
 {
-    char folder[FILEURL_FOLDER_MAX], query[FILEURL_QUERY_SIZE], url[SHAPE_URL_MAX], name[64];
+    json_object_put(o);
+}
+
+/* The photos of a task's report, of which the file names are kept, as URLs. */
+static void
+verification_photos(struct jw *j, struct json_object *names, const char *order_id, int64_t now)
+{
+    char folder[FILEURL_FOLDER_MAX], query[FILEURL_QUERY_SIZE], url[SHAPE_URL_MAX];
     snprintf(folder, sizeof folder, "verification/%s", order_id);
     (void)fileurl_query(folder, now, query);
     jw_array(j, "verificationPhotos");
-    for (const char *s = names; *s != '\0';) {
-        size_t len = strcspn(s, "/");
-        snprintf(name, sizeof name, "%.*s", (int)len, s);
-        write_url(url, folder, name, query);
+    for (size_t i = 0; i < json_object_array_length(names); i++) {
+        write_url(url, folder, json_object_get_string(json_object_array_get_idx(names, i)), query);
         jw_str(j, NULL, url);
-        s += len;
-        s += *s == '/';
     }
+    jw_end(j);
+}
+
+/* What a task's report says; KEPT is NULL while there is none. */
+static void
+task_metadata(struct arena *a, struct jw *j, const char *kept, const char *order_id, int64_t now)
+{
+    struct json_object *o = kept != NULL ? json_tokener_parse(kept) : NULL, *member;
+    arena_own(a, o, release_json);
+    jw_object(j, "metadata");
+    if (json_object_object_get_ex(o, "notes", &member) && member != NULL)
+        jw_str(j, "notes", json_object_get_string(member));
+    if (json_object_object_get_ex(o, "verificationPhotos", &member) && json_object_is_type(member, json_type_array))
+        verification_photos(j, member, order_id, now);
+    if (json_object_object_get_ex(o, "reason", &member) && member != NULL)
+        jw_str(j, "reason", json_object_get_string(member));
     jw_end(j);
 }
 
@@ -115,8 +135,6 @@ void
 shape_task_object(struct arena *a, struct jw *j, const char *key, const struct rows *rows, int i, int64_t now)
 {
     const char *street = rows_sealed(a, rows, i, "_street"), *landmark = rows_sealed(a, rows, i, "_landmark");
-    const char *notes = rows_text(rows, i, "_notes"), *reason = rows_text(rows, i, "_reason");
-    const char *photos = rows_text(rows, i, "_photos");
 
     jw_object(j, key);
     (void)rows_members(j, rows, i);
@@ -127,13 +145,6 @@ shape_task_object(struct arena *a, struct jw *j, const char *key, const struct r
                                       landmark != NULL ? landmark : "", landmark != NULL ? ", " : "",
                                       rows_text(rows, i, "_city")));
     jw_end(j);
-    jw_object(j, "metadata");
-    if (notes != NULL)
-        jw_str(j, "notes", notes);
-    if (photos != NULL)
-        verification_photos(j, photos, rows_text(rows, i, "orderId"), now);
-    if (reason != NULL)
-        jw_str(j, "reason", reason);
-    jw_end(j);
+    task_metadata(a, j, rows_text(rows, i, "_metadata"), rows_text(rows, i, "orderId"), now);
     jw_end(j);
 }

@@ -117,15 +117,13 @@ const char *shape_url_path(const char *url);
     " o.picked_up_at AS \"pickedUpAt\", o.delivered_at AS \"deliveredAt\", o.completed_at AS \"completedAt\"," \
     " o.rating, o.rating_comment AS \"ratingComment\", o.metadata"
 
-/* ---- agents' tasks (t, of order o, its listing l and client c) ---- */
+/* ---- agents' tasks (t, of its listing l and client c) ---- */
 
-#define TASK_FROM \
-    " agent_tasks t JOIN orders o ON o.id = t.order_id JOIN listings l ON l.id = o.listing_id" \
-    " JOIN users c ON c.id = o.client_id"
+#define TASK_FROM " agent_tasks t JOIN listings l ON l.id = t.listing_id JOIN users c ON c.id = t.client_id"
 
 /* Where the client lives and how he is called is for an agent who has still to go there, or is the
  * order's agent; to one whose place was taken he is as to any stranger. */
-#define TASK_KNOWS_CLIENT "(t.status IN ('assigned', 'accepted', 'in_progress') OR t.agent_id = o.agent_id)"
+#define TASK_KNOWS_CLIENT "(t.in_charge OR t.status IN ('assigned', 'accepted', 'in_progress'))"
 
 #define TASK_COLUMNS \
     "t.id, t.agent_id AS \"agentId\", t.order_id AS \"orderId\", t.type, t.priority, t.description, t.status," \
@@ -137,10 +135,8 @@ const char *shape_url_path(const char *url);
     "   AS \"_phone:sealed(users.phone)\"," \
     " CASE WHEN " TASK_KNOWS_CLIENT " THEN l.id || l.street_sealed::text END AS \"_street:sealed(listings.street)\"," \
     " CASE WHEN " TASK_KNOWS_CLIENT " THEN l.id || l.landmark_sealed::text END AS \"_landmark:sealed(listings.landmark)\"," \
-    " l.city || ', ' || l.state || ', ' || l.pincode AS \"_city\", t.metadata ->> 'notes' AS \"_notes\"," \
-    " t.metadata ->> 'reason' AS \"_reason\"," \
-    " CASE WHEN t.metadata ? 'verificationPhotos' THEN (SELECT string_agg(p.name, '/' ORDER BY p.n) FROM" \
-    "   jsonb_array_elements_text(t.metadata -> 'verificationPhotos') WITH ORDINALITY AS p(name, n)) END AS \"_photos\""
+    " l.city || ', ' || l.state || ', ' || l.pincode AS \"_city\"," \
+    " CASE WHEN t.metadata <> '{}' THEN t.metadata::text END AS \"_metadata\""
 
 struct arena;
 

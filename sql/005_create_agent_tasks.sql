@@ -4,6 +4,10 @@ CREATE TABLE agent_tasks (
     id                uuid        PRIMARY KEY DEFAULT gen_random_uuid(),
     agent_id          uuid        NOT NULL REFERENCES users,
     order_id          uuid        NOT NULL REFERENCES orders,
+    -- The order's, written once more (014), so that a page of tasks does not have to look at their orders.
+    listing_id        uuid        NOT NULL REFERENCES listings,
+    client_id         uuid        NOT NULL REFERENCES users,
+    in_charge         boolean     NOT NULL,     -- whether its agent is (still) the order's
     type              text        NOT NULL CONSTRAINT task_type_known CHECK (type IN ('pickup', 'delivery', 'verification')),
     priority          text        NOT NULL DEFAULT 'normal'
                                   CONSTRAINT task_priority_known CHECK (priority IN ('high', 'normal', 'low')),

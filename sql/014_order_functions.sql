@@ -23,6 +23,23 @@ CREATE TRIGGER history_is_written AFTER INSERT ON order_history FOR EACH ROW EXE
 CREATE TRIGGER history_is_final BEFORE UPDATE ON order_history FOR EACH ROW
     EXECUTE FUNCTION refuse_change('an order''s history is only added to');
 
+CREATE FUNCTION know_order() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    SELECT o.listing_id, o.client_id, (o.agent_id = new.agent_id) IS TRUE
+        INTO STRICT new.listing_id, new.client_id, new.in_charge FROM orders o WHERE o.id = new.order_id;
+    RETURN new;
+END $$;
+CREATE TRIGGER task_knows_its_order BEFORE INSERT ON agent_tasks FOR EACH ROW EXECUTE FUNCTION know_order();
+
+CREATE FUNCTION change_agent() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE agent_tasks SET in_charge = (agent_id = new.agent_id) IS TRUE
+        WHERE order_id = new.id AND in_charge <> (agent_id = new.agent_id) IS TRUE;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER tasks_know_the_agent AFTER UPDATE OF agent_id ON orders FOR EACH ROW
+    WHEN (new.agent_id IS DISTINCT FROM old.agent_id) EXECUTE FUNCTION change_agent();
+
 -- The sums of an agent's list are taken from this alone.
 CREATE INDEX agent_tasks_completed ON agent_tasks (agent_id, completed_at) INCLUDE (commission_amount)
     WHERE status = 'completed';

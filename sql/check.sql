@@ -68,6 +68,9 @@ SELECT rule, cardinality(broken) AS broken, array_to_string(broken[1:5], ', ') A
                                                count(*) FILTER (WHERE h.status = 'pending_pickup') AS begun
                                         FROM order_history h WHERE h.order_id = o.id) h ON true
                  WHERE (h.last = o.status AND h.first = 'pending_pickup' AND h.begun = 1) IS NOT TRUE)
+    UNION ALL SELECT 'a task says of its order what is so',
+           ARRAY(SELECT t.id::text FROM agent_tasks t JOIN orders o ON o.id = t.order_id
+                 WHERE (t.listing_id, t.client_id, t.in_charge) IS DISTINCT FROM (o.listing_id, o.client_id, (o.agent_id = t.agent_id) IS TRUE))
     UNION ALL SELECT 'the sums of orders are those of the orders',
            ARRAY(SELECT s.revenue || ' and ' || s.fees FROM
                      (SELECT sum(revenue) AS revenue, sum(fees) AS fees FROM order_sums) s,

@@ -113,6 +113,8 @@ SELECT row_eq('SELECT actor_id, action, target, details ->> ''taskId'' FROM audi
 SELECT task AS replacing FROM pg_temp.assign(:'o', :'second') \gset
 SELECT is((SELECT status FROM agent_tasks WHERE id = :'task'), 'failed', 'assigning again ends a task that nobody accepted');
 SELECT row_eq(format('SELECT agent_id, pickup_scheduled_at FROM orders WHERE id = %L', :'o'), ROW(:'second'::uuid, '2027-01-15 04:00+00'::timestamptz), 'the latest agent is the order''s, the hour stays');
+SELECT bag_eq(format('SELECT t.agent_id, t.in_charge, t.listing_id = o.listing_id AND t.client_id = o.client_id FROM agent_tasks t JOIN orders o ON o.id = order_id WHERE o.id = %L', :'o'),
+    format('VALUES (%L::uuid, false, true), (%L, true, true)', :'agent', :'second'), 'each task knows its order, and whose it is now');
 SELECT pg_temp.step(:'second', :'replacing', 'accept') \g /dev/null
 SELECT row_eq(format('SELECT code, state FROM pg_temp.assign(%L, %L)', :'o', :'agent'), ROW('taken'::text, 'accepted'::text), 'an accepted one stays');
 SELECT is((SELECT code FROM pg_temp.assign(:'o', :'agent', 'verification', NULL, 12345)), 'ok', 'a verification beside it');

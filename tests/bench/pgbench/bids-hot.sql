@@ -2,4 +2,4 @@
 SELECT p.code FROM bench_listings b JOIN listings l ON l.id = b.id, bench_vendors v,
     LATERAL place_bids(ARRAY[v.session], ARRAY[v.id], ARRAY[l.id], ARRAY[coalesce(l.highest_amount, 99999) + 1],
         ARRAY[NULL::text], ARRAY[NULL::bytea], ARRAY[NULL::text], '(1,0,2,5)', 0, 0) p
-    WHERE b.k = 15001 AND v.k = :v;
+    WHERE b.k = 12001 AND v.k = :v;

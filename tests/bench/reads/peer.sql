@@ -1,0 +1,34 @@
+-- What ours.sql does, in the schema of the implementation that stands beside.
+SET client_min_messages = error;
+BEGIN;
+CREATE TEMP TABLE sold AS
+    SELECT gen_random_uuid() AS order_id, id, client_id, highest_vendor, highest_amount, k, k % 3 AS way,
+           CASE WHEN k <= 50 * cardinality(:'agents'::uuid[]) THEN (:'agents'::uuid[])[1 + (k - 1) / 50] END AS agent
+    FROM (SELECT *, row_number() OVER (ORDER BY n, client_id) AS k
+          FROM (SELECT l.*, row_number() OVER (PARTITION BY client_id ORDER BY id) AS n FROM listings l
+                WHERE status = 'live' AND highest_bid_id IS NOT NULL) l WHERE n <= 30) l;
+UPDATE listings SET status = 'sold' WHERE id IN (SELECT id FROM sold);
+DELETE FROM listing_imeis WHERE listing_id IN (SELECT id FROM sold);
+INSERT INTO orders (id, listing_id, client_id, vendor_id, agent_id, final_price, commission_rate, agent_commission,
+        platform_fee, status, created_at, picked_up_at, delivered_at, status_history)
+    SELECT order_id, id, client_id, highest_vendor, agent, highest_amount, 5, round(highest_amount * 0.05),
+        round(highest_amount * 0.02), (ARRAY['pending_pickup', 'in_transit', 'delivered'])[1 + way], now() - make_interval(mins => k::int),
+        CASE WHEN way > 0 THEN now() END, CASE WHEN way > 1 THEN now() END,
+        (SELECT jsonb_agg(jsonb_build_object('status', s.status, 'timestamp', now(), 'notes', NULL, 'location', NULL,
+                    'updatedBy', CASE WHEN s.n > 1 THEN coalesce(agent, client_id)::text ELSE 'system' END) ORDER BY s.n)
+             FROM unnest(ARRAY['pending_pickup', 'picked_up', 'in_transit', 'delivered']) WITH ORDINALITY s(status, n)
+             WHERE s.n <= CASE way WHEN 0 THEN 1 ELSE way + 2 END)
+    FROM sold;
+INSERT INTO agent_tasks (agent_id, order_id, type, priority, description, status, assigned_at, accepted_at, completed_at,
+        commission_amount)
+    SELECT agent, order_id, 'pickup', 'normal', 'Pickup of a phone', CASE way WHEN 0 THEN 'assigned' ELSE 'completed' END,
+        now() - make_interval(mins => k::int), CASE WHEN way > 0 THEN now() END, CASE WHEN way > 0 THEN now() END,
+        round(highest_amount * 0.05)
+    FROM sold WHERE agent IS NOT NULL;
+INSERT INTO notifications (user_id, type, priority, title, message, data, is_read, read_at, created_at)
+    SELECT c.client_id, 'bid_placed', 'normal', 'New bid', 'Somebody bid ' || g || ' on your phone',
+        jsonb_build_object('listingId', gen_random_uuid(), 'amount', g), g % 3 > 0, CASE WHEN g % 3 > 0 THEN now() END,
+        now() - make_interval(mins => g)
+    FROM (SELECT DISTINCT client_id FROM sold) c, generate_series(1, 60) g;
+COMMIT;
+VACUUM ANALYZE;
