@@ -55,6 +55,7 @@ static struct {
     bool stopping;
     bool drained;           /* the last look found nothing more that is due */
     int64_t take_at_ms, sweep_at_ms;
+    int64_t paced_ms;       /* until then a wake-up is of no use: the pace gives nothing sooner */
     struct outcome ended[POST_MAX];   /* answers that are not recorded yet */
     int n_ended;
     int64_t unrecorded_since_ms;
@@ -114,6 +115,7 @@ take(int64_t now)
         room = QUEUE_BATCH;
     n = queue_take(m, room, &wait_ms);
     sender.take_at_ms = n == room ? now : wait_ms >= 0 ? now + wait_ms : now + SWEEP_MS;
+    sender.paced_ms = wait_ms >= 0 ? now + wait_ms : now;
     sender.drained = n >= 0 && sender.take_at_ms >= now + SWEEP_MS;
     if (n <= 0)
         return n == 0;
@@ -216,7 +218,7 @@ run(void)
                 sender.sweep_at_ms = now + SWEEP_MS;
             }
             if (queue_woken()) {
-                sender.take_at_ms = now;
+                sender.take_at_ms = now > sender.paced_ms ? now : sender.paced_ms;
                 sender.drained = false;
             }
             if (sender.idle)
