@@ -4,6 +4,11 @@
  *                 ▲                                      │
  *                 └── e f arrive meanwhile ──────────────┴──► the leader makes e the next leader
  *
+ * How many go together: a bid that finds no batch under way goes at once, alone if need be.  Beside one that
+ * is under way another begins when as many wait as travel in it, so that all connections have as much
+ * to do; smaller ones would cost more each, and one big one would leave the others idle.  The first that
+ * waits does not wait for company longer than PATIENCE_US: the batch under way may be waiting for a lock.
+ *
  * A lost connection leaves it open whether a batch was committed, so its bids are given up, not tried
  * again: a second try could tell a vendor that his own bid topped him.  An error that the server reports
  * has rolled everything back, and then each bid is tried singly, so that one bad apple costs the
@@ -14,13 +19,17 @@
 #include "batch.h"
 
 #include "config.h"
+#include "crypto.h"
 #include "log.h"
 #include "req_inside.h"
 
 #include <errno.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <setjmp.h>
+#include <stdatomic.h>
 #include <time.h>
+#include <unistd.h>
 
 #define MESSAGES_LATER_MS 25
 
@@ -28,15 +37,21 @@
 struct outcome {
     struct arena *arena;
     const struct rows *rows;
-    int users;               /* under the lock below */
+    atomic_int users;
 };
+
+enum { PATIENCE_US = 2000, NEWS_SPACING_US = 5000, IDS = 3 /* a bid: see place_bids() */ };
+
+enum { WAITS, LEADS, DONE };
 
 struct waiting {
     struct waiting *next;
     struct req *r;
     struct batch_bid *b;
-    pthread_cond_t turn;
-    bool done, leads;
+    char id[IDS][CRYPTO_UUID_SIZE];
+    sem_t turn;              /* a semaphore, because who is woken needs no lock then */
+    int posts;               /* to it; all are to be received before it may be destroyed */
+    atomic_int state;
     struct outcome *outcome;
     char sqlstate[6];        /* when there is no outcome */
 };
@@ -44,7 +59,9 @@ struct waiting {
 static struct {
     pthread_mutex_t lock;
     struct waiting *first, **last;
-    int under_way, max;
+    int n_waiting;
+    int under_way, max;      /* batches */
+    int travelling;          /* bids in them */
     const char *rules, *rate_max, *rate_window;
     /* the wake-ups of committed batches, sent by a thread of their own: many batches, one NOTIFY */
     pthread_cond_t news;
@@ -57,7 +74,7 @@ SQL(place,
     "       code AS _code, order_id AS _order_id, minimum_bid AS _minimum_bid, hits AS _hits, reset_s AS _reset_s,"
     "       request_id AS _request_id, stored_status AS _stored_status, vendor_id || stored::text AS _stored"
     "  FROM place_bids($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[], $5::text[], $6::bytea[], $7::text[],"
-    "                  $8::auction_rules, $9, $10)");
+    "                  $8::auction_rules, $9, $10, $11::uuid[])");
 
 static bool
 is_past(const struct timespec *t)
@@ -103,6 +120,8 @@ announce(void *unused)
             due = messages_due();
             messages = true;
         }
+        if (news)
+            usleep(NEWS_SPACING_US);   /* the first is told at once, what follows closely together */
     }
     return NULL;
 }
@@ -130,6 +149,7 @@ batch_init(int batches)
 /* ---- the arrays ---- */
 
 enum member { M_SESSION, M_VENDOR, M_LISTING, M_AMOUNT, M_KEY, M_HASH, M_REQUEST, N_MEMBERS };
+enum { N_PARAMS = N_MEMBERS + 4 };
 
 static const char *
 member(struct arena *a, const struct waiting *w, enum member m)
@@ -180,16 +200,31 @@ array_of(struct arena *a, struct waiting *const *w, int n, enum member m)
     return text;
 }
 
+/* The ids of what comes of N bids, if they are accepted. */
+static const char *
+ids_of(struct arena *a, struct waiting *const *w, int n)
+{
+    size_t len = 0;
+    char *text = arena_alloc(a, (size_t)n * IDS * CRYPTO_UUID_SIZE + 3);
+    for (int i = 0; i < n; i++) {
+        for (int k = 0; k < IDS; k++) {
+            text[len] = len == 0 ? '{' : ',';
+            len++;
+            memcpy(text + len, w[i]->id[k], CRYPTO_UUID_SIZE - 1);
+            len += CRYPTO_UUID_SIZE - 1;
+        }
+    }
+    memcpy(text + len, "}", 2);
+    return text;
+}
+
 /* ---- one batch ---- */
 
 static void
 outcome_drop(void *what)
 {
     struct outcome *o = what;
-    pthread_mutex_lock(&queue.lock);
-    bool last = --o->users == 0;
-    pthread_mutex_unlock(&queue.lock);
-    if (last) {
+    if (--o->users == 0) {
         arena_free(o->arena);
         free(o);
     }
@@ -206,7 +241,7 @@ static const struct rows *
 place_rows(struct db *db, struct arena *a, struct waiting *const *w, int n, char sqlstate[6])
 {
     jmp_buf out;
-    const char *param[N_MEMBERS + 3];
+    const char *param[N_PARAMS];
 
     memcpy(sqlstate, "53200", 6);   /* what it is when we come back: db sends nothing before it has all its memory */
     if (setjmp(out) != 0)
@@ -217,7 +252,8 @@ place_rows(struct db *db, struct arena *a, struct waiting *const *w, int n, char
     param[N_MEMBERS] = queue.rules;
     param[N_MEMBERS + 1] = queue.rate_max;
     param[N_MEMBERS + 2] = queue.rate_window;
-    const struct rows *rows = db_query(db, a, &place, param, N_MEMBERS + 3);
+    param[N_MEMBERS + 3] = ids_of(a, w, n);
+    const struct rows *rows = db_query(db, a, &place, param, N_PARAMS);
     memcpy(sqlstate, db_sqlstate(db), 6);
     arena_on_oom(a, NULL, NULL);
     return rows;
@@ -252,39 +288,103 @@ place_all(struct db *db, struct waiting *const *w, int n)
         memcpy(w[i]->sqlstate, sqlstate, sizeof w[i]->sqlstate);
 }
 
-/* Lead batches until ME is done, then pass the lead on.  Called and left with the lock held. */
-static void
-lead(struct waiting *me)
+/* Take from the queue what shall go together: a fair share of all bids in hand. */
+static int
+take(struct waiting **w)
 {
-    while (!me->done) {
-        struct waiting *w[BATCH_MAX];
-        int n = 0;
-        while (n < BATCH_MAX && queue.first != NULL) {
-            w[n++] = queue.first;
-            queue.first = queue.first->next;
-        }
-        if (queue.first == NULL)
-            queue.last = &queue.first;
-        pthread_mutex_unlock(&queue.lock);
-
-        struct db *db = db_pool_get();
-        place_all(db, w, n);
-        db_pool_put(db);
-
-        pthread_mutex_lock(&queue.lock);
-        for (int i = 0; i < n; i++) {
-            w[i]->done = true;
-            if (w[i] != me)
-                pthread_cond_signal(&w[i]->turn);
-        }
-        queue.has_news = true;
-        pthread_cond_signal(&queue.news);
+    int share = (queue.n_waiting + queue.travelling + queue.max - 1) / queue.max, n = 0;
+    while (n < BATCH_MAX && n < share && queue.first != NULL) {
+        w[n++] = queue.first;
+        queue.first = queue.first->next;
     }
-    if (queue.first != NULL) {
-        queue.first->leads = true;
-        pthread_cond_signal(&queue.first->turn);
-    } else {
-        queue.under_way--;
+    if (queue.first == NULL)
+        queue.last = &queue.first;
+    queue.n_waiting -= n;
+    queue.travelling += n;
+    return n;
+}
+
+/* W has waited enough, or (WAITS) is to look how long it still will.  Nothing of W is touched after the post. */
+static void
+wake(struct waiting *w, int state)
+{
+    w->posts++;
+    w->state = state;
+    sem_post(&w->turn);
+}
+
+/* Make the first that waits a leader. */
+static void
+appoint(void)
+{
+    queue.under_way++;
+    wake(queue.first, LEADS);
+}
+
+/* Something changed: see whether another batch may begin.  If not yet, the first that waits may have
+ * become so just now, and is to count its patience from here. */
+static void
+consider(void)
+{
+    if (queue.first == NULL || queue.first->state == LEADS || queue.under_way == queue.max)
+        return;
+    if (queue.n_waiting * queue.under_way >= queue.travelling)
+        appoint();
+    else
+        wake(queue.first, WAITS);
+}
+
+/* Lead a batch, in which the caller's bid is the first. */
+static void
+lead(void)
+{
+    struct waiting *w[BATCH_MAX];
+    pthread_mutex_lock(&queue.lock);
+    int n = take(w);
+    consider();
+    pthread_mutex_unlock(&queue.lock);
+
+    struct db *db = db_pool_get();
+    place_all(db, w, n);
+    db_pool_put(db);
+
+    pthread_mutex_lock(&queue.lock);
+    queue.under_way--;
+    queue.travelling -= n;
+    consider();
+    queue.has_news = true;
+    pthread_cond_signal(&queue.news);
+    pthread_mutex_unlock(&queue.lock);
+    for (int i = 1; i < n; i++)   /* the first is the caller */
+        wake(w[i], DONE);
+}
+
+/* Until ME leads or is done. */
+static void
+wait_for_turn(struct waiting *me)
+{
+    struct timespec until;
+    bool counts = false;   /* its patience */
+    for (int received = 0;;) {
+        bool woken = (counts ? sem_clockwait(&me->turn, CLOCK_MONOTONIC, &until) : sem_wait(&me->turn)) == 0;
+        received += woken;
+        if (me->state != WAITS) {
+            counts = false;
+            if (received == me->posts)
+                return;
+        } else if (woken) {
+            clock_gettime(CLOCK_MONOTONIC, &until);
+            until.tv_nsec += PATIENCE_US * 1000;
+            until.tv_sec += until.tv_nsec / 1000000000;
+            until.tv_nsec %= 1000000000;
+            counts = true;
+        } else if (counts && errno == ETIMEDOUT) {
+            counts = false;
+            pthread_mutex_lock(&queue.lock);
+            if (me == queue.first && me->state == WAITS && queue.under_way < queue.max)
+                appoint();
+            pthread_mutex_unlock(&queue.lock);
+        }
     }
 }
 
@@ -294,24 +394,26 @@ wait_for_row(struct waiting *me)
     pthread_mutex_lock(&queue.lock);
     *queue.last = me;
     queue.last = &me->next;
-    if (queue.under_way < queue.max) {
-        queue.under_way++;
-        me->leads = true;
-    }
-    while (!me->done && !me->leads)
-        pthread_cond_wait(&me->turn, &queue.lock);
-    if (me->leads)
-        lead(me);
+    queue.n_waiting++;
+    if (queue.first == me || queue.n_waiting * queue.under_way >= queue.travelling)
+        consider();
     pthread_mutex_unlock(&queue.lock);
+    wait_for_turn(me);
+    if (me->state == LEADS)
+        lead();
 }
 
 void
 batch_place(struct req *r, struct batch_bid *b)
 {
     for (;;) {
-        struct waiting me = { .r = r, .b = b, .turn = PTHREAD_COND_INITIALIZER };
+        struct waiting me = { .r = r, .b = b };
+        if (sem_init(&me.turn, 0, 0) != 0)
+            abort();
+        for (int k = 0; k < IDS; k++)
+            crypto_uuid7(me.id[k]);
         wait_for_row(&me);
-        pthread_cond_destroy(&me.turn);
+        sem_destroy(&me.turn);
         if (me.outcome == NULL)
             give_up(r, db_is_transient(me.sqlstate) ? ERR_UNAVAILABLE : ERR_INTERNAL);
         arena_own(r->arena, me.outcome, outcome_drop);
