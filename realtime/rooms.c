@@ -117,7 +117,7 @@ SQL(look_at_listing,
     "SELECT " SHAPE_MAY_SEE " AS may,"
     "       coalesce((SELECT max(e.id) FROM events e WHERE e.listing_id = l.id), 0) AS reached,"
     "       coalesce((SELECT min(e.id) FROM events e), 0) AS oldest,"
-    "       coalesce(l.approved_at > (SELECT min(e.created_at) FROM events e), true) AS all_kept"
+    "       coalesce(l.approved_at > (SELECT e.created_at FROM events e ORDER BY e.id LIMIT 1), true) AS all_kept"
     "  FROM listings l WHERE l.id = $2::uuid");
 
 static bool

@@ -63,6 +63,5 @@ CREATE UNIQUE INDEX one_queued_bid_message ON whatsapp_queue (user_id, listing_i
     WHERE status = 'queued' AND template = 'bid_placed';
 
 CREATE INDEX events_by_listing ON events (listing_id, id) WHERE listing_id IS NOT NULL;
-CREATE INDEX events_by_age ON events (created_at);
 -- What was committed since a snapshot: the gateway asks for it at each wake-up.
 CREATE INDEX events_by_xid ON events (xid, id);

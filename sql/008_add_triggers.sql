@@ -7,15 +7,17 @@ BEGIN
     RAISE EXCEPTION '%', TG_ARGV[0] USING ERRCODE = 'integrity_constraint_violation';
 END $$;
 
-CREATE TRIGGER highest_bid_rises BEFORE UPDATE OF highest_amount ON listings FOR EACH ROW
+-- Those on listings look after the update: one that looks before makes PostgreSQL lock the row once more and
+-- compute its words anew, at each bid.
+CREATE TRIGGER highest_bid_rises AFTER UPDATE OF highest_amount ON listings FOR EACH ROW
     WHEN (new.highest_amount IS NULL AND old.highest_amount IS NOT NULL OR new.highest_amount <= old.highest_amount)
     EXECUTE FUNCTION refuse_change('the highest bid of a listing only rises');
 
-CREATE TRIGGER ended_is_ended BEFORE UPDATE OF status ON listings FOR EACH ROW
+CREATE TRIGGER ended_is_ended AFTER UPDATE OF status ON listings FOR EACH ROW
     WHEN (old.status IN ('rejected', 'sold', 'expired') AND new.status <> old.status)
     EXECUTE FUNCTION refuse_change('a rejected, sold or expired listing stays so');
 
-CREATE TRIGGER no_way_back_to_pending BEFORE UPDATE OF status ON listings FOR EACH ROW
+CREATE TRIGGER no_way_back_to_pending AFTER UPDATE OF status ON listings FOR EACH ROW
     WHEN (old.status = 'live' AND new.status NOT IN ('live', 'sold', 'expired'))
     EXECUTE FUNCTION refuse_change('a live listing is sold or expires');
 
@@ -43,6 +45,9 @@ CREATE TRIGGER task_status_moves_forward BEFORE UPDATE OF status ON agent_tasks 
 
 CREATE TRIGGER audit_log_is_final BEFORE UPDATE OF created_at, action, target, details, ip ON audit_log FOR EACH ROW
     EXECUTE FUNCTION refuse_change('the audit log is only added to');
+
+CREATE TRIGGER people_stay BEFORE DELETE ON users FOR EACH ROW
+    EXECUTE FUNCTION refuse_change('a person is disabled, not deleted');
 
 -- A pending or live listing claims its IMEIs; when it ends they are free again.
 CREATE FUNCTION claim_imeis() RETURNS trigger LANGUAGE plpgsql AS $$

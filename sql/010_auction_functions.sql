@@ -121,9 +121,12 @@ CREATE TYPE bid_answer AS (
 -- Place all the bids that are waiting at one moment, in the order given, in one transaction: an array
 -- in for each property, a row out for each bid.  First all listings are locked, then every bid is judged
 -- on what the ones before it left (in variables, no table is touched), then all is written, a
--- statement a table.  p_rate_max 0: no rate limit.
+-- statement a table.  p_rate_max 0: no rate limit.  p_ids: three a bid, for it and the notifications to the
+-- seller and to whom it topped; ids that rise with time, as the programs make them, go to the end of the
+-- tables' indexes, and those that are made here, when it is null, go anywhere.
 CREATE FUNCTION place_bids(p_session uuid[], p_vendor uuid[], p_listing uuid[], p_amount bigint[],
-    p_key text[], p_hash bytea[], p_request text[], p_rules auction_rules, p_rate_max int, p_rate_window int)
+    p_key text[], p_hash bytea[], p_request text[], p_rules auction_rules, p_rate_max int, p_rate_window int,
+    p_ids uuid[] DEFAULT NULL)
 RETURNS SETOF bid_answer LANGUAGE plpgsql
 -- The arrays are short and every table is reached by its key: nothing is won by planning again.
 SET plan_cache_mode = force_generic_plan SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off
@@ -170,6 +173,7 @@ DECLARE
     b_instant  boolean[] := '{}';
     b_at       timestamptz[] := '{}';
     -- who is told of them
+    t_id       uuid[] := '{}';
     t_user     uuid[] := '{}';
     t_type     text[] := '{}';
     t_bid      int[] := '{}';
@@ -229,7 +233,9 @@ BEGIN
 
     -- From here until the commit nobody else moves these auctions.
     j := 0;
-    FOR r IN SELECT l.* FROM listings l WHERE l.id = ANY (p_listing)
+    FOR r IN SELECT l.id, l.client_id, l.brand, l.model, l.status, l.auction_end, l.asking_price, l.highest_amount,
+                    l.highest_vendor, l.highest_bid_id, l.highest_at, l.bid_count, l.bidder_count, l.alias_seed
+             FROM listings l WHERE l.id = ANY (p_listing)
              AND l.status IN ('live', 'sold', 'expired') ORDER BY l.id FOR NO KEY UPDATE
     LOOP
         j := j + 1;
@@ -285,15 +291,17 @@ BEGIN
             b_new[b] := true;
         END IF;
         l_count[j] := l_count[j] + 1;
-        b_id[b] := gen_random_uuid();
+        b_id[b] := coalesce(p_ids[3 * i - 2], gen_random_uuid());
         b_listing[b] := l_id[j];     b_vendor[b] := p_vendor[i];   b_amount[b] := p_amount[i];
         b_nth[b] := l_count[j];      b_alias[b] := alias[i];       b_instant[b] := instant;
         b_at[b] := at;
+        t_id := t_id || coalesce(p_ids[3 * i - 1], gen_random_uuid());
         t_user := t_user || l_client[j];
         t_type := t_type || 'bid_placed'::text;
         t_bid := t_bid || b;
         t_device := t_device || l_device[j];
         IF l_leader[j] <> p_vendor[i] AND NOT instant THEN   -- at an instant win he hears 'auction_lost'
+            t_id := t_id || coalesce(p_ids[3 * i], gen_random_uuid());
             t_user := t_user || l_leader[j];
             t_type := t_type || 'outbid'::text;
             t_bid := t_bid || b;
@@ -311,10 +319,12 @@ BEGIN
         END IF;
     END LOOP;
 
-    IF b > 0 THEN
+    IF true = ANY (b_new) THEN
         INSERT INTO bidders (listing_id, vendor_id, alias)
             SELECT x.listing, x.vendor, x.alias FROM unnest(b_listing, b_vendor, b_alias, b_new) AS x(listing, vendor, alias, new)
             WHERE x.new;
+    END IF;
+    IF b > 0 THEN
         INSERT INTO bids (id, listing_id, vendor_id, amount, nth, alias, is_instant_win, placed_at)
             SELECT * FROM unnest(b_id, b_listing, b_vendor, b_amount, b_nth, b_alias, b_instant, b_at);
         UPDATE listings l SET highest_bid_id = x.bid, highest_amount = x.highest, highest_vendor = x.leader,
@@ -322,12 +332,10 @@ BEGIN
             FROM unnest(l_id, l_bid, l_highest, l_leader, l_at, l_count, l_bidders, l_end, l_changed)
                 AS x(id, bid, highest, leader, at, count, bidders, ends, changed)
             WHERE l.id = x.id AND x.changed;
-        INSERT INTO events (name, listing_id, ref)
-            SELECT 'new_bid', x.listing, x.id FROM unnest(b_listing, b_id) AS x(listing, id);
         WITH told AS MATERIALIZED (
-            SELECT gen_random_uuid() AS id, t.n, t.usr, t.type, t.device, b_listing[t.bid] AS listing, b_id[t.bid] AS bid,
+            SELECT t.id, t.n, t.usr, t.type, t.device, b_listing[t.bid] AS listing, b_id[t.bid] AS bid,
                    b_amount[t.bid] AS amount, money_text(b_amount[t.bid]) AS price, u.whatsapp_enabled AND u.is_active AS whatsapp
-            FROM unnest(t_user, t_type, t_bid, t_device) WITH ORDINALITY AS t(usr, type, bid, device, n)
+            FROM unnest(t_id, t_user, t_type, t_bid, t_device) WITH ORDINALITY AS t(id, usr, type, bid, device, n)
             JOIN users u ON u.id = t.usr
             WHERE NOT t.type = ANY (u.muted_types)
         ), noted AS (
@@ -339,7 +347,9 @@ BEGIN
                 jsonb_build_object('listingId', listing, 'bidId', bid, 'amount', rupees(amount))
             FROM told
         ), announced AS (
-            INSERT INTO events (name, user_id, ref) SELECT 'notification', usr, id FROM told ORDER BY n
+            INSERT INTO events (name, listing_id, user_id, ref)
+            SELECT 'new_bid', x.listing, NULL::uuid, x.id FROM unnest(b_listing, b_id) AS x(listing, id)
+            UNION ALL SELECT 'notification', NULL, usr, id FROM told
         )
         INSERT INTO whatsapp_queue (user_id, notification_id, template, params, listing_id)
             SELECT DISTINCT ON (usr, listing) usr, id, 'bid_placed', jsonb_build_array(device, price), listing

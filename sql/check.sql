@@ -97,6 +97,11 @@ SELECT rule, cardinality(broken) AS broken, array_to_string(broken[1:5], ', ') A
                                         AND EXISTS (SELECT FROM bidders x WHERE x.listing_id = l.id AND x.vendor_id = n.user_id)
                                    WHEN 'auction_expired' THEN l.status = 'expired' AND n.user_id = l.client_id
                                    ELSE true END IS NOT TRUE)
+    UNION ALL SELECT 'whom a notification or a message is for is there, and the notification of a message, too',
+           ARRAY(SELECT n.id::text FROM notifications n WHERE NOT EXISTS (SELECT FROM users u WHERE u.id = n.user_id)
+                 UNION ALL SELECT q.id::text FROM whatsapp_queue q
+                     WHERE q.user_id IS NOT NULL AND NOT EXISTS (SELECT FROM users u WHERE u.id = q.user_id)
+                        OR q.notification_id IS NOT NULL AND NOT EXISTS (SELECT FROM notifications n WHERE n.id = q.notification_id))
     UNION ALL SELECT 'a notification has one message at most, to the same person',
            ARRAY(SELECT min(q.id)::text FROM whatsapp_queue q WHERE notification_id IS NOT NULL GROUP BY notification_id HAVING count(*) > 1
                  UNION ALL SELECT q.id::text FROM whatsapp_queue q JOIN notifications n ON n.id = q.notification_id

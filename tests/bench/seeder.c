@@ -210,11 +210,12 @@ listings(int n, const char *const *client, int n_clients)
 SQL(open_listings, "SELECT array_agg(id ORDER BY id)::text AS ids, count(*) FROM listings WHERE status = 'live' AND bid_count = 0");
 SQL(all_vendors, "SELECT array_agg(id ORDER BY id)::text AS ids, count(*) FROM users WHERE role = 'VENDOR'");
 SQL(add_bids,
-    "INSERT INTO bids (listing_id, vendor_id, amount, nth, alias, placed_at)"
+    "WITH b AS (INSERT INTO bids (listing_id, vendor_id, amount, nth, alias, placed_at)"
     " SELECT ($2::uuid[])[1 + g % $3::bigint], ($4::uuid[])[1 + v], 500000 + (g / $3) * 10000, g / $3 + 1,"
     "        10000 + (g % $3 * 7919 + v * 13) % 90000, now() - interval '1 hour' + make_interval(secs => g / $3)"
-    " FROM generate_series(0, $1::bigint - 1) g, LATERAL (SELECT (g % $3 * 7 + g / $3) % $5::bigint) AS x(v)");
-SQL(add_bidders, "INSERT INTO bidders SELECT DISTINCT listing_id, vendor_id, alias FROM bids ON CONFLICT DO NOTHING");
+    " FROM generate_series(0, $1::bigint - 1) g, LATERAL (SELECT (g % $3 * 7 + g / $3) % $5::bigint) AS x(v)"
+    " RETURNING listing_id, vendor_id, alias)"
+    " INSERT INTO bidders SELECT DISTINCT listing_id, vendor_id, alias FROM b ON CONFLICT DO NOTHING");
 SQL(raise,
     "UPDATE listings l SET highest_bid_id = b.id, highest_amount = b.amount, highest_vendor = b.vendor_id, highest_at = b.placed_at,"
     "  bid_count = b.nth, bidder_count = b.nth, alias_seed = 0"
@@ -266,7 +267,6 @@ main(int argc, char **argv)
     if (n_bids > 0 && rows_int(l, 0, "count") > 0)
         (void)RUN(add_bids, arena_printf(arena, "%ld", n_bids), rows_text(l, 0, "ids"), rows_text(l, 0, "count"),
                   rows_text(v, 0, "ids"), rows_text(v, 0, "count"));
-    (void)RUN(add_bidders);
     (void)RUN(raise);
     if (!db_command(db, "VACUUM ANALYZE"))
         errx(1, "vacuum failed");

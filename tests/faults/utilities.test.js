@@ -176,7 +176,8 @@ test('the purge removes stages of the dead and folders of nothing, and leaves th
   folder('listings', 'notes-of-the-operator', 100);
   folder('staging', '0123456789abcdef', 3, 'out');
   folder('staging', 'fedcba9876543210', 1, 'out');
-  w.sql(`INSERT INTO events (name, created_at) SELECT 'x', now() - interval '2 days' FROM generate_series(1, 2500)`);
+  w.sql(`INSERT INTO events (id, name, created_at) OVERRIDING SYSTEM VALUE   -- the oldest have the lowest numbers
+         SELECT (SELECT coalesce(min(id), 1) FROM events) - n, 'x', now() - interval '2 days' FROM generate_series(1, 2500) n`);
   const { log } = await runs('purge', ['--verbose']);
   const there = (...p) => fs.existsSync(uploads(...p));
   assert.deepEqual([there('listings', known, 'device', 'x.jpg'), there('listings', lost), there('listings', young, 'device', 'x.jpg')], [true, false, true]);

@@ -100,7 +100,7 @@ INSERT INTO otps (id, phone_hash, code_hash, expires_at) SELECT gen_random_uuid(
 INSERT INTO idempotency_keys (user_id, route, key, body_hash, status, answer, created_at) SELECT :'v1', 'r', n::text, '\x', 200, '\x', now() - n * interval '1 hour' FROM generate_series(23, 28) n;
 INSERT INTO rate_limits VALUES ('old', 1, now() - interval '2 minutes'), ('young', 1, now() + interval '1 minute');
 DELETE FROM events;
-INSERT INTO events (name, created_at) SELECT 'x', now() - n * interval '1 hour' FROM generate_series(20, 29) n;
+INSERT INTO events (name, created_at) SELECT 'x', now() - n * interval '1 hour' FROM generate_series(29, 20, -1) n;
 DELETE FROM whatsapp_queue;
 INSERT INTO whatsapp_queue (user_id, template, status, finished_at, created_at) VALUES (:'v1', 'order_status', 'sent', now() - interval '8 days', now()),
     (:'v1', 'order_status', 'failed', now() - interval '8 days', now()), (:'v1', 'order_status', 'sent', now() - interval '6 days', now()),
