@@ -5,9 +5,8 @@
 #include "arena.h"
 #include "config.h"
 #include "fileurl.h"
+#include "jr.h"
 #include "jw.h"
-
-#include <json-c/json.h>
 
 /* Where file URLs begin: the CDN that stands before this service, or the service itself. */
 static const char *
@@ -94,22 +93,16 @@ shape_listing_object(struct jw *j, const char *key, const struct rows *rows, int
     jw_end(j);
 }
 
-static void
-release_json(void *o)
-{
-    json_object_put(o);
-}
-
 /* The photos of a task's report, of which the file names are kept, as URLs. */
 static void
-verification_photos(struct jw *j, struct json_object *names, const char *order_id, int64_t now)
+verification_photos(struct arena *a, struct jw *j, struct jr names, const char *order_id, int64_t now)
 {
     char folder[FILEURL_FOLDER_MAX], query[FILEURL_QUERY_SIZE], url[SHAPE_URL_MAX];
     snprintf(folder, sizeof folder, "verification/%s", order_id);
     (void)fileurl_query(folder, now, query);
     jw_array(j, "verificationPhotos");
-    for (size_t i = 0; i < json_object_array_length(names); i++) {
-        write_url(url, folder, json_object_get_string(json_object_array_get_idx(names, i)), query);
+    for (struct jr_walk w = jr_walk(names); jr_next(&w);) {
+        write_url(url, folder, jr_text(a, w.value, NULL), query);
         jw_str(j, NULL, url);
     }
     jw_end(j);
@@ -119,15 +112,18 @@ verification_photos(struct jw *j, struct json_object *names, const char *order_i
 static void
 task_metadata(struct arena *a, struct jw *j, const char *kept, const char *order_id, int64_t now)
 {
-    struct json_object *o = kept != NULL ? json_tokener_parse(kept) : NULL, *member;
-    arena_own(a, o, release_json);
+    struct jr o = { .kind = JR_ABSENT };
+    if (kept != NULL)
+        (void)jr_check(kept, strlen(kept), 8, &o);
+    struct jr notes = jr_member_of(o, "notes", JR_STRING), photos = jr_member_of(o, "verificationPhotos", JR_ARRAY),
+              reason = jr_member_of(o, "reason", JR_STRING);
     jw_object(j, "metadata");
-    if (json_object_object_get_ex(o, "notes", &member) && member != NULL)
-        jw_str(j, "notes", json_object_get_string(member));
-    if (json_object_object_get_ex(o, "verificationPhotos", &member) && json_object_is_type(member, json_type_array))
-        verification_photos(j, member, order_id, now);
-    if (json_object_object_get_ex(o, "reason", &member) && member != NULL)
-        jw_str(j, "reason", json_object_get_string(member));
+    if (notes.kind != JR_ABSENT)
+        jw_str(j, "notes", jr_text(a, notes, NULL));
+    if (photos.kind != JR_ABSENT)
+        verification_photos(a, j, photos, order_id, now);
+    if (reason.kind != JR_ABSENT)
+        jw_str(j, "reason", jr_text(a, reason, NULL));
     jw_end(j);
 }
 
