@@ -163,6 +163,10 @@ test('a preflight from an allowed origin: 204 with what may be sent', async () =
     for (const m of ['GET', 'POST', 'PUT', 'DELETE']) assert.match(r.headers['access-control-allow-methods'], new RegExp(m));
     for (const h of ['authorization', 'content-type', 'idempotency-key']) assert.match(r.headers['access-control-allow-headers'].toLowerCase(), new RegExp(h));
     assert.match(r.headers.vary ?? '', /origin/i);
+    const traced = await w.request('OPTIONS', p, { headers: { origin: ALLOWED, 'access-control-request-method': 'POST', 'access-control-request-headers': 'authorization, baggage,x-requested-with' } });
+    for (const h of ['authorization', 'baggage', 'x-requested-with', 'content-type']) assert.ok(traced.headers['access-control-allow-headers'].toLowerCase().split(/, ?/).includes(h), h);
+    const odd = await w.request('OPTIONS', p, { headers: { origin: ALLOWED, 'access-control-request-method': 'POST', 'access-control-request-headers': 'x, "; y=z' } });
+    assert.equal(odd.headers['access-control-allow-headers'], 'Authorization, Content-Type, Idempotency-Key');
   }
 });
 
