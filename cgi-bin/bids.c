@@ -120,20 +120,23 @@ place_bid(struct req *r)
 #define BIDS_FROM \
     "  FROM bids b JOIN listings l ON l.id = b.listing_id WHERE true" \
     " {?2 AND b.vendor_id = $2::uuid ?} {?3 AND l.client_id = $3::uuid ?} {?4 AND b.listing_id = $4::uuid ?}" \
-    " {?5 AND $5 = " BID_STATUS " ?}"
+    " {?5 AND $5 = " BID_STATUS " ?}" \
+    " {?6 AND EXISTS (SELECT FROM orders o WHERE o.listing_id = l.id AND o.agent_id = $6::uuid) ?}"
 
 SQL(bids_page,
     "SELECT " BID_COLUMNS("b.vendor_id = $1::uuid OR " SHAPE_IS_ADMIN) ", " BID_STATUS " AS status,"
-    LISTING_SUMMARY_COLUMNS BIDS_FROM " ORDER BY b.placed_at DESC, b.id DESC LIMIT $6 OFFSET $7");
+    LISTING_SUMMARY_COLUMNS BIDS_FROM " ORDER BY b.placed_at DESC, b.id DESC LIMIT $7 OFFSET $8");
 SQL(bids_total, "SELECT count(*) " BIDS_FROM " AND ($1::uuid IS NULL OR true)");
 
-/* GET /bids ?vendorId&clientId&listingId&status: a vendor's own, those on a client's listings, all to
- * an admin.  Naming somebody else is forbidden. */
+/* GET /bids ?vendorId&clientId&agentId&listingId&status: a vendor's own, those on a client's listings, all
+ * to an administrator (an agent's: on listings whose order is his).  Naming somebody else is forbidden. */
 static reply
 list_bids(struct req *r)
 {
-    const char *vendor = query_has(r, "vendorId") ? query_uuid(r, "vendorId") : NULL;
-    const char *client = query_has(r, "clientId") ? query_uuid(r, "clientId") : NULL;
+    bool others = false;
+    const char *vendor = query_party(r, "vendorId", &others);
+    const char *client = query_party(r, "clientId", &others);
+    const char *agent = query_party(r, "agentId", &others);
     const char *listing = query_has(r, "listingId") ? query_uuid(r, "listingId") : NULL;
     const char *status = query_has(r, "status") ? query_choice(r, "status", "active|won|lost") : NULL;
     struct page page = in_page(r);
@@ -141,20 +144,18 @@ list_bids(struct req *r)
         return refuse_input(r);
 
     const struct user *me = req_user(r);
-    if (me->role == ROLE_VENDOR) {
-        if ((vendor != NULL && strcmp(vendor, me->id) != 0) || client != NULL)
-            return fail(r, ERR_FORBIDDEN);
+    if (others && me->role != ROLE_ADMIN)
+        return fail(r, ERR_FORBIDDEN);
+    if (me->role == ROLE_VENDOR)
         vendor = me->id;
-    } else if (me->role == ROLE_CLIENT) {
-        if ((client != NULL && strcmp(client, me->id) != 0) || vendor != NULL)
-            return fail(r, ERR_FORBIDDEN);
+    else if (me->role == ROLE_CLIENT)
         client = me->id;
-    }
-    const struct rows *rows = db_rows(r, bids_page, me->id, vendor, client, listing, status,
+    const struct rows *rows = db_rows(r, bids_page, me->id, vendor, client, listing, status, agent,
                                       page.limit_text, page.offset_text);
     rows_json(answer(r), "bids", rows);
-    const char *key = arena_printf(r->arena, "bids %s %s %s %s", or_dash(vendor), or_dash(client), or_dash(listing), or_dash(status));
-    answer_pagination(r, &page, totals(r, &page, rows->n, key, bids_total, me->id, vendor, client, listing, status));
+    const char *key = arena_printf(r->arena, "bids %s %s %s %s %s", or_dash(vendor), or_dash(client), or_dash(listing),
+                                   or_dash(status), or_dash(agent));
+    answer_pagination(r, &page, totals(r, &page, rows->n, key, bids_total, me->id, vendor, client, listing, status, agent));
     return ok(r);
 }
 

@@ -48,16 +48,6 @@ SQL(my_total, "SELECT count(*) " MINE(""));
 SQL(all_page, "SELECT " ORDER_COLUMNS ALL NEWEST " LIMIT $5 OFFSET $6");
 SQL(all_total, "SELECT count(*) " ALL);
 
-/* A person's id to filter by, NULL for none; OTHERS becomes true when it is not the caller's. */
-static const char *
-query_party(struct req *r, const char *name, bool *others)
-{
-    const char *id = query_has(r, name) ? query_uuid(r, name) : NULL;
-    if (id != NULL && strcmp(id, r->user.id) != 0)
-        *others = true;
-    return id;
-}
-
 /* GET /orders ?clientId&vendorId&agentId&status: those in which the caller has a part, all to an
  * administrator.  Naming somebody else is forbidden. */
 static reply

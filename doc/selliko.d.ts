@@ -2497,6 +2497,8 @@ export interface operations {
                 vendorId?: components["schemas"]["Id"];
                 /** @description Bids on this client's listings */
                 clientId?: components["schemas"]["Id"];
+                /** @description Bids on listings whose order is this agent's */
+                agentId?: components["schemas"]["Id"];
                 listingId?: components["schemas"]["Id"];
                 status?: components["schemas"]["BidStatus"];
                 page?: components["parameters"]["Page"];

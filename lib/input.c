@@ -329,7 +329,9 @@ in_choice(struct req *r, enum source s, const char *name, const char *words)
 int64_t
 in_int(struct req *r, enum source s, const char *name, int64_t min, int64_t max)
 {
-    const char *what = arena_printf(r->arena, "a whole number from %lld to %lld", (long long)min, (long long)max);
+    const char *what = max == INT64_MAX
+        ? arena_printf(r->arena, "a whole number, %lld or more", (long long)min)
+        : arena_printf(r->arena, "a whole number from %lld to %lld", (long long)min, (long long)max);
     const char *t = scalar(r, s, name, what, true);
     int64_t n = 0;
     if (t != NULL && !valid_int(t, strlen(t), min, max, &n)) {
@@ -467,6 +469,15 @@ body_object(struct req *r, const char *name, size_t max)
 }
 
 /* ---- lists ---- */
+
+const char *
+query_party(struct req *r, const char *name, bool *others)
+{
+    const char *id = query_has(r, name) ? query_uuid(r, name) : NULL;
+    if (id != NULL && strcmp(id, r->user.id) != 0)
+        *others = true;
+    return id;
+}
 
 /* The greatest whole number that every client can say, JavaScript's Number.MAX_SAFE_INTEGER. */
 #define PAGE_MAX INT64_C(9007199254740991)

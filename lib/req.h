@@ -114,6 +114,10 @@ void wrong(struct req *r, const char *name, const char *message);
 
 bool bad_input(struct req *r);
 
+/* A person's id to filter a list by, NULL for none; OTHERS becomes true when it is not the caller's (who
+ * is signed in). */
+const char *query_party(struct req *r, const char *name, bool *others);
+
 /* Page and limit of a list: page >= 1 (1), limit 1 or more (20), above 100 it is 100. */
 struct page {
     int64_t page, limit;

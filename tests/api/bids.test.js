@@ -182,8 +182,14 @@ test('GET /bids: a vendor\'s own, a client\'s on his listings, all for an admin'
   assert.deepEqual(all.bids.map((x) => x.vendorId), [v2.id, v2.id, v2.id]);
   assert.equal((await w.get(`/bids?vendorId=${v2.id}`, v1.token)).status, 403, 'somebody else\'s');
   assert.equal((await w.get(`/bids?vendorId=${v2.id}`, owner.token)).status, 403);
+  const agent = await signIn(w, 'AGENT');
+  w.sql(`UPDATE orders SET agent_id = '${agent.id}' WHERE listing_id = '${won}'`);
+  assert.deepEqual((await list(admin, `?agentId=${agent.id}`)).bids.map((x) => x.listingId), [won, won], 'on what this agent carries');
+  assert.equal((await list(admin, `?agentId=${agent.id}&status=won`)).pagination.total, 1);
+  for (const q of [`agentId=${agent.id}`, `clientId=${owner.id}`]) assert.equal((await w.get(`/bids?${q}`, v1.token)).status, 403, q);
+  for (const q of [`agentId=${v1.id}`, `clientId=${v1.id}`]) assert.deepEqual((await list(v1, `?${q}`)).bids, [], 'oneself, who is no such thing');
   assert.equal((await w.get('/bids')).status, 401);
-  for (const q of ['status=x', 'vendorId=x', 'listingId=x', 'page=0', 'limit=x']) assert.deepEqual(wrong(await w.get(`/bids?${q}`, v1.token)), [q.split('=')[0]], q);
+  for (const q of ['status=x', 'vendorId=x', 'clientId=x', 'agentId=x', 'listingId=x', 'page=0', 'limit=x']) assert.deepEqual(wrong(await w.get(`/bids?${q}`, v1.token)), [q.split('=')[0]], q);
 });
 
 // ---- the end ----

@@ -79,6 +79,8 @@ test('pages', async () => {
   const two = await look('&sortBy=lowest-price&limit=2&page=2');
   assert.deepEqual([two.listings.map((l) => l.model).join(), two.pagination.totalPages, two.pagination.hasPrev, two.pagination.hasNext], ['Dear', 2, true, false]);
   assert.equal((await look('&limit=101')).pagination.limit, 100);
+  assert.equal((await look('&limit=99999999999')).pagination.limit, 100, 'however large');
+  assert.deepEqual((({ listings, pagination: { page, hasNext, hasPrev } }) => ({ listings, page, hasNext, hasPrev }))(await look('&page=2147483648')), { listings: [], page: 2147483648, hasNext: false, hasPrev: true });
 });
 
 test('a page\'s rows are one each, also when many have the same price and time', async () => {
