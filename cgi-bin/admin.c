@@ -97,8 +97,8 @@ available_agents(struct req *r)
 /* ---- people ---- */
 
 #define USERS_FROM " FROM users u WHERE true {?1 AND u.role = $1 ?} {?2 AND u.phone_hash = $2::bytea ?}" \
-                   " {?3 AND u.name ILIKE $3 ?}"
-SQL(users_page, "SELECT " USER_COLUMNS USERS_FROM " ORDER BY u.created_at DESC, u.id DESC LIMIT $4 OFFSET $5");
+                   " {?3 AND u.name ILIKE $3 ?} {?4 AND (u.phone_last4 = $4 OR strpos(u.name, $4) > 0) ?}"
+SQL(users_page, "SELECT " USER_COLUMNS USERS_FROM " ORDER BY u.created_at DESC, u.id DESC LIMIT $5 OFFSET $6");
 SQL(users_total, "SELECT count(*)" USERS_FROM);
 
 /* The keyed hash of TEXT when it is a whole phone number: ten digits, with or without +91 before them (a
@@ -129,6 +129,14 @@ phone_hash(struct req *r, const char *text)
     return hash;
 }
 
+/* The last four digits of a number, when TEXT is these, or a masked number (+91******3210).  Else NULL. */
+static const char *
+last_four(const char *text)
+{
+    const char *star = strrchr(text, '*'), *four = star != NULL ? star + 1 : text;
+    return strlen(four) == 4 && strspn(four, "0123456789") == 4 ? four : NULL;
+}
+
 /* TEXT as a pattern that finds it anywhere. */
 static const char *
 containing(struct req *r, const char *text)
@@ -155,11 +163,12 @@ list_users(struct req *r)
         return refuse_input(r);
 
     const char *phone = search != NULL ? phone_hash(r, search) : NULL;
-    const char *name = search != NULL && phone == NULL ? containing(r, search) : NULL;
-    const struct rows *rows = db_rows(r, users_page, role, phone, name, page.limit_text, page.offset_text);
+    const char *four = search != NULL && phone == NULL ? last_four(search) : NULL;
+    const char *name = search != NULL && phone == NULL && four == NULL ? containing(r, search) : NULL;
+    const struct rows *rows = db_rows(r, users_page, role, phone, name, four, page.limit_text, page.offset_text);
     rows_json(answer(r), "users", rows);
-    const char *key = arena_printf(r->arena, "users %s|%s|%s", or_dash(role), or_dash(phone), or_dash(name));
-    answer_pagination(r, &page, totals(r, &page, rows->n, key, users_total, role, phone, name));
+    const char *key = arena_printf(r->arena, "users %s|%s|%s|%s", or_dash(role), or_dash(phone), or_dash(four), or_dash(name));
+    answer_pagination(r, &page, totals(r, &page, rows->n, key, users_total, role, phone, name, four));
     return ok(r);
 }
 

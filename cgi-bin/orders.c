@@ -155,7 +155,8 @@ read_degrees(struct req *r, struct jr location, const char *member, double bound
     if (!(degrees >= -bound && degrees <= bound))   /* false for NaN, too */
         wrong(r, arena_printf(r->arena, "location.%s", member),
               arena_printf(r->arena, "must be a number from -%g to %g", bound, bound));
-    return arena_printf(r->arena, "%.15g", degrees);
+    const char *written = arena_printf(r->arena, "%.15g", degrees);   /* as people do, where that is all of it */
+    return strtod(written, NULL) == degrees ? written : arena_printf(r->arena, "%.17g", degrees);
 }
 
 static const char *

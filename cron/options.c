@@ -35,7 +35,7 @@ options_read(const char *name, int argc, char **argv, struct options *o)
     int c;
 
     opterr = 0;   /* one way to complain */
-    while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+    while ((c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
         switch (c) {
         case 'v':
             o->verbose = true;
@@ -49,6 +49,8 @@ options_read(const char *name, int argc, char **argv, struct options *o)
             printf("usage: %s [--watch SECONDS] [--verbose]\n"
                    "Does what is due and ends; with --watch stays that long and does at once what falls due.  See %s(8).\n", name, name);
             return EX_OK;
+        case ':':
+            return complain(name, "--watch takes a number of seconds");
         default:
             return complain(name, "unknown option");
         }

@@ -3086,7 +3086,7 @@ export interface operations {
         parameters: {
             query?: {
                 role?: components["schemas"]["Role"];
-                /** @description A whole phone number, with or without `+91`, or a part of the name without regard to case */
+                /** @description A whole phone number, with or without `+91`; a number's last four digits, masked or not; or a part of the name without regard to case */
                 search?: string;
                 page?: components["parameters"]["Page"];
                 /** @description Above 100 it is 100 */

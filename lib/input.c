@@ -172,6 +172,40 @@ body_json(struct req *r, const char *name)
     return v.kind == JR_NULL ? (struct jr){ 0 } : v;
 }
 
+/* 2.5e3 is the number 2500, and small ones are written so by JavaScript (1e-7): the JSON number TEXT without
+ * the exponent, digit for digit.  TEXT itself where it has none, or one that no field here could mean. */
+static const char *
+without_exponent(struct arena *a, const char *text, size_t *len)
+{
+    enum { FARTHEST = 40 };
+    const char *e = memchr(text, 'e', *len), *digits = text + (*text == '-');
+    if (e == NULL)
+        e = memchr(text, 'E', *len);
+    if (e == NULL)
+        return text;
+    int64_t shift;
+    const char *power = e + 1 + (e[1] == '+' || e[1] == '-');
+    if (!valid_int(power, *len - (size_t)(power - text), 0, FARTHEST, &shift))
+        return text;
+    if (e[1] == '-')
+        shift = -shift;
+    const char *point = memchr(digits, '.', (size_t)(e - digits));
+    int64_t before = (point != NULL ? point : e) - digits, all = e - digits - (point != NULL);
+    int64_t at = before + shift;   /* of the point, among the digits */
+    int64_t from = at < 1 ? at - 1 : 0, to = at > all ? at : all;
+    char *out = arena_alloc(a, (size_t)(to - from) + 3), *p = out;
+    if (digits > text)
+        *p++ = '-';
+    for (int64_t i = from; i < to; i++) {
+        if (i == at)
+            *p++ = '.';
+        *p++ = i < 0 || i >= all ? '0' : digits[i + (point != NULL && i >= before)];
+    }
+    *p = '\0';
+    *len = (size_t)(p - out);
+    return out;
+}
+
 static struct value
 get(struct req *r, enum source s, const char *name)
 {
@@ -183,7 +217,10 @@ get(struct req *r, enum source s, const char *name)
         case JR_ABSENT: case JR_NULL: return (struct value){ .kind = ABSENT };
         case JR_BOOL: return (struct value){ .kind = BOOL, .b = jr_true(v) };
         case JR_STRING: text.s = jr_text(r->arena, v, &text.len); return text;
-        case JR_NUMBER: return (struct value){ .kind = NUMBER, .s = v.s, .len = v.len };
+        case JR_NUMBER:
+            text = (struct value){ .kind = NUMBER, .s = v.s, .len = v.len };
+            text.s = without_exponent(r->arena, v.s, &text.len);
+            return text;
         case JR_ARRAY: case JR_OBJECT: return (struct value){ .kind = OTHER };
         }
     }
@@ -329,9 +366,7 @@ in_choice(struct req *r, enum source s, const char *name, const char *words)
 int64_t
 in_int(struct req *r, enum source s, const char *name, int64_t min, int64_t max)
 {
-    const char *what = max == INT64_MAX
-        ? arena_printf(r->arena, "a whole number, %lld or more", (long long)min)
-        : arena_printf(r->arena, "a whole number from %lld to %lld", (long long)min, (long long)max);
+    const char *what = arena_printf(r->arena, "a whole number from %lld to %lld", (long long)min, (long long)max);
     const char *t = scalar(r, s, name, what, true);
     int64_t n = 0;
     if (t != NULL && !valid_int(t, strlen(t), min, max, &n)) {

@@ -116,8 +116,9 @@ ack_success(struct socketio_socket *k, int64_t ack_id)
 SQL(look_at_listing,
     "SELECT " SHAPE_MAY_SEE " AS may,"
     "       coalesce((SELECT max(e.id) FROM events e WHERE e.listing_id = l.id), 0) AS reached,"
-    "       coalesce((SELECT min(e.id) FROM events e), 0) AS oldest,"
-    "       coalesce(l.approved_at > (SELECT e.created_at FROM events e ORDER BY e.id LIMIT 1), true) AS all_kept"
+    /* of no event at all, the one that comes next is the oldest */
+    "       coalesce((SELECT min(e.id) FROM events e), (SELECT last_value + is_called::int FROM events_id_seq)) AS oldest,"
+    "       coalesce(l.approved_at > (SELECT e.created_at FROM events e ORDER BY e.id LIMIT 1), l.approved_at IS NULL) AS all_kept"
     "  FROM listings l WHERE l.id = $2::uuid");
 
 static bool

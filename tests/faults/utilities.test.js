@@ -115,7 +115,7 @@ test('who runs once waits for a listing that a bid holds', async () => {
 test('what goes wrong is told: an exit code and a reason', async () => {
   for (const name of ['close-auctions', 'remind', 'purge']) {
     assert.equal((await utility(name, ['--help']).ended).code, 0);
-    for (const [args, env, code, reason] of [[['--sometimes'], {}, 64, /unknown option/], [['--watch', 'x'], {}, 64, /--watch takes/], [['--watch', '0'], {}, 64, /--watch takes/], [['now'], {}, 64, /no arguments/],
+    for (const [args, env, code, reason] of [[['--sometimes'], {}, 64, /unknown option/], [['--watch', 'x'], {}, 64, /--watch takes/], [['--watch'], {}, 64, /--watch takes/], [['--watch', '0'], {}, 64, /--watch takes/], [['now'], {}, 64, /no arguments/],
       [[], { ENCRYPTION_KEY: 'short' }, 78, /ENCRYPTION_KEY/], [[], { DATABASE_URL: 'postgresql:///nix?host=/nowhere' }, 75, /no database connection[^]*failed/]]) {
       const r = await utility(name, args, env).ended;
       assert.equal(r.code, code, `${name} ${args}: ${r.log}`);

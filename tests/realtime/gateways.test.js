@@ -65,4 +65,25 @@ describe('two gateways', () => {
     await until('all bids', () => sockets.every((s) => s.seen.length >= 3), 20);
     for (const s of sockets) assert.deepEqual(s.seen, [2000, 3000, 4000]);
   });
+
+  test('who missed more than is kept is told so, also when nothing is kept at all', async () => {
+    const [id] = quickListing(w, owner.id, { asking: 900000 });
+    const s = await watcher(id);
+    await mustBid(w, bidders[0], id, 2000);
+    await mustBid(w, bidders[1], id, 3000);
+    await until('both bids', () => s.seen.length === 2);
+    const last = s.sequence;
+    w.sql(`UPDATE listings SET approved_at = approved_at - interval '2 days' WHERE id = '${id}'; DELETE FROM events`);
+    const ask = async (since) => {   // as after a reconnect: a socket of its own
+      const c = io(w.base, { forceNew: true });
+      open.push(c);
+      return c.timeout(5000).emitWithAck('join_room', { listingId: id, since });
+    };
+    assert.equal((await ask(last - 1)).complete, false);
+    assert.equal((await ask(Number(w.sql('SELECT last_value FROM events_id_seq')))).complete, true, 'nothing came since');
+    await mustBid(w, bidders[2], id, 4000);
+    await until('the next bid', () => s.seen.length === 3);
+    assert.equal((await ask(last - 1)).complete, false);
+    assert.equal((await ask(s.sequence)).complete, true);
+  });
 });
