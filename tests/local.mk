@@ -84,7 +84,9 @@ tests_unit_test_log_LDADD = $(SELLIKO_LIBS) $(JSON_LIBS)
 tests_fuzz_fuzz_jr_LDADD  = $(SELLIKO_LIBS) $(JSON_LIBS)
 
 # What the measurements need beside the service.
-EXTRA_PROGRAMS = tests/bench/seeder tests/bench/statement tests/bench/pace
+EXTRA_PROGRAMS = tests/bench/seeder tests/bench/statement tests/bench/pace tests/bench/least
+tests_bench_least_CPPFLAGS     = $(AM_CPPFLAGS) -I$(top_srcdir)/realtime
+tests_bench_least_LDADD        = realtime/librealtime.a $(SELLIKO_LIBS)
 tests_bench_statement_SOURCES  = tests/bench/statement.c
 tests_bench_statement_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/cgi-bin
 
