@@ -1,82 +1,134 @@
--- Where an auction is decided.  A bid, the clock and an instant win all end it in settle_listing();
--- whoever calls that has locked the listing's row, and the row's status says whether it happened.
+-- Where an auction is decided.  A bid, the clock and an instant win all end it in settle_listings();
+-- whoever calls that has locked the listings' rows, and a row's status says whether it happened.
 --
 -- Locks are taken in one order by everybody, so that no two batches wait for each other:
 -- idempotency keys (sorted), rate limits (by vendor), listings (by id); what is written under a
 -- listing's lock (bidders, bids, its queued messages) needs no order of its own.
 
--- End the auction of a live listing: sold to its highest bid (the order's id is returned) or expired
--- (null).  Of a listing that is not live any more nothing happens (null).
-CREATE FUNCTION settle_listing(p_listing uuid, p_rules auction_rules) RETURNS uuid LANGUAGE plpgsql AS $$
+-- End the auctions of live listings: each is sold to its highest bid (sold_as is the order) or expires (null).
+-- To a listing that is not live any more nothing happens, and it is not returned.  A statement a table, as
+-- many of them may end in the same second.
+CREATE FUNCTION settle_listings(p_listings uuid[], p_rules auction_rules) RETURNS TABLE (ended uuid, sold_as uuid)
+LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off
+AS $$
 DECLARE
-    l       listings;
-    device  text;
-    price   text;
-    made    uuid := gen_random_uuid();
-    loser   uuid;
-    details jsonb;
+    r        record;
+    n        int := 0;
+    e_id     uuid[] := '{}';
+    e_client uuid[] := '{}';
+    e_device text[] := '{}';
+    e_bid    uuid[] := '{}';
+    e_vendor uuid[] := '{}';
+    e_amount bigint[] := '{}';
+    e_price  text[] := '{}';
+    e_order  uuid[] := '{}';
 BEGIN
-    SELECT * INTO l FROM listings WHERE id = p_listing FOR NO KEY UPDATE;
-    IF l.status IS DISTINCT FROM 'live' THEN
-        RETURN NULL;
-    END IF;
-    device := l.brand || ' ' || l.model;
-    IF l.highest_bid_id IS NULL THEN
-        UPDATE listings SET status = 'expired' WHERE id = l.id;
-        INSERT INTO events (name, listing_id, data) VALUES ('auction_ended', l.id, '{"status": "expired"}');
-        PERFORM notify_user(l.client_id, 'auction_expired', 'normal', 'Auction ended without bids',
-            'Nobody bid on your ' || device || '.', jsonb_build_object('listingId', l.id));
-        RETURN NULL;
+    FOR r IN UPDATE listings SET status = CASE WHEN highest_bid_id IS NULL THEN 'expired' ELSE 'sold' END
+             WHERE id = ANY (p_listings) AND status = 'live'
+             RETURNING id, client_id, brand || ' ' || model AS device, highest_bid_id, highest_vendor, highest_amount
+    LOOP
+        n := n + 1;
+        e_id[n] := r.id;               e_client[n] := r.client_id;       e_device[n] := r.device;
+        e_bid[n] := r.highest_bid_id;  e_vendor[n] := r.highest_vendor;  e_amount[n] := r.highest_amount;
+        e_price[n] := money_text(r.highest_amount);
+        e_order[n] := CASE WHEN r.highest_bid_id IS NOT NULL THEN gen_random_uuid() END;
+    END LOOP;
+    IF n = 0 THEN
+        RETURN;
     END IF;
 
-    UPDATE listings SET status = 'sold' WHERE id = l.id;
     INSERT INTO orders (id, listing_id, bid_id, client_id, vendor_id, final_price, commission_rate,
                         agent_commission, platform_fee)
-        VALUES (made, l.id, l.highest_bid_id, l.client_id, l.highest_vendor, l.highest_amount,
-                p_rules.commission_percent, share_of(l.highest_amount, p_rules.commission_percent),
-                share_of(l.highest_amount, p_rules.fee_percent));
+        SELECT e.made, e.id, e.bid, e.client, e.vendor, e.amount, p_rules.commission_percent,
+               share_of(e.amount, p_rules.commission_percent), share_of(e.amount, p_rules.fee_percent)
+        FROM unnest(e_id, e_client, e_bid, e_vendor, e_amount, e_order) AS e(id, client, bid, vendor, amount, made)
+        WHERE e.made IS NOT NULL;
     INSERT INTO order_history (order_id, status, updated_by)   -- an instant win is the vendor's doing
-        VALUES (made, 'pending_pickup', (SELECT vendor_id FROM bids WHERE id = l.highest_bid_id AND is_instant_win));
-    price := money_text(l.highest_amount);
-    details := jsonb_build_object('listingId', l.id, 'orderId', made, 'amount', rupees(l.highest_amount));
+        SELECT e.made, 'pending_pickup', (SELECT vendor_id FROM bids WHERE id = e.bid AND is_instant_win)
+        FROM unnest(e_bid, e_order) AS e(bid, made) WHERE e.made IS NOT NULL;
+    INSERT INTO events (name, listing_id, user_id, ref, data)
+        SELECT x.* FROM unnest(e_id, e_client, e_device, e_bid, e_vendor, e_price, e_order)
+                     AS e(id, client, device, bid, vendor, price, made),
+        LATERAL (
+            SELECT 'auction_won', e.id, NULL::uuid, e.bid, NULL::jsonb WHERE e.made IS NOT NULL
+            UNION ALL
+            SELECT 'auction_ended', e.id, NULL, NULL,
+                   jsonb_build_object('status', CASE WHEN e.made IS NULL THEN 'expired' ELSE 'sold' END)
+            UNION ALL
+            SELECT 'order_update', NULL, party, e.made, jsonb_build_object('status', 'pending_pickup', 'message',
+                                                                           e.device || ' was sold for ' || e.price)
+            FROM unnest(ARRAY[e.client, e.vendor]) party WHERE e.made IS NOT NULL
+        ) x;
 
-    INSERT INTO events (name, listing_id, ref) VALUES ('auction_won', l.id, l.highest_bid_id);
-    INSERT INTO events (name, listing_id, data) VALUES ('auction_ended', l.id, '{"status": "sold"}');
-    INSERT INTO events (name, user_id, ref, data)
-        SELECT 'order_update', party, made, jsonb_build_object('status', 'pending_pickup', 'message',
-                                                               device || ' was sold for ' || price)
-        FROM unnest(ARRAY[l.client_id, l.highest_vendor]) party;
-    PERFORM notify_user(l.highest_vendor, 'auction_won', 'high', 'You won the auction',
-        'You won the ' || device || ' for ' || price || '.', details,
-        'order_status', jsonb_build_array(made, 'pending_pickup'), l.id, made);
-    PERFORM notify_user(l.client_id, 'order_update', 'high', 'Your phone is sold',
-        'Your ' || device || ' was sold for ' || price || '.', details,
-        'order_status', jsonb_build_array(made, 'pending_pickup'), l.id, made);
-    FOR loser IN SELECT vendor_id FROM bidders WHERE listing_id = l.id AND vendor_id <> l.highest_vendor ORDER BY vendor_id
-    LOOP
-        PERFORM notify_user(loser, 'auction_lost', 'normal', 'Auction lost',
-            'The ' || device || ' went to another vendor for ' || price || '.', jsonb_build_object('listingId', l.id));
-    END LOOP;
-    RETURN made;
+    WITH e AS MATERIALIZED (
+        SELECT *, jsonb_build_object('listingId', e.id, 'orderId', e.made, 'amount', rupees(e.amount)) AS details
+        FROM unnest(e_id, e_client, e_device, e_vendor, e_amount, e_price, e_order)
+          AS e(id, client, device, vendor, amount, price, made)
+    ), told AS MATERIALIZED (
+        SELECT gen_random_uuid() AS id, x.*, u.whatsapp_enabled AND u.is_active AS whatsapp
+        FROM (
+            SELECT e.vendor AS usr, 'auction_won' AS type, 'high' AS priority, 'You won the auction' AS title,
+                   'You won the ' || e.device || ' for ' || e.price || '.' AS message, e.details, e.made, e.id AS listing
+            FROM e WHERE e.made IS NOT NULL
+            UNION ALL
+            SELECT e.client, 'order_update', 'high', 'Your phone is sold',
+                   'Your ' || e.device || ' was sold for ' || e.price || '.', e.details, e.made, e.id
+            FROM e WHERE e.made IS NOT NULL
+            UNION ALL
+            SELECT b.vendor_id, 'auction_lost', 'normal', 'Auction lost',
+                   'The ' || e.device || ' went to another vendor for ' || e.price || '.',
+                   jsonb_build_object('listingId', e.id), NULL, e.id
+            FROM e JOIN bidders b ON b.listing_id = e.id AND b.vendor_id <> e.vendor
+            WHERE e.made IS NOT NULL
+            UNION ALL
+            SELECT e.client, 'auction_expired', 'normal', 'Auction ended without bids',
+                   'Nobody bid on your ' || e.device || '.', jsonb_build_object('listingId', e.id), NULL, e.id
+            FROM e WHERE e.made IS NULL
+        ) x
+        JOIN users u ON u.id = x.usr
+        WHERE NOT x.type = ANY (u.muted_types)
+    ), noted AS (
+        INSERT INTO notifications (id, user_id, type, priority, title, message, data)
+        SELECT t.id, t.usr, t.type, t.priority, t.title, t.message, t.details FROM told t
+    ), announced AS (
+        INSERT INTO events (name, user_id, ref) SELECT 'notification', t.usr, t.id FROM told t
+    )
+    INSERT INTO whatsapp_queue (user_id, notification_id, template, params, listing_id, order_id)
+        SELECT t.usr, t.id, 'order_status', jsonb_build_array(t.made, 'pending_pickup'), t.listing, t.made
+        FROM told t WHERE t.whatsapp AND t.made IS NOT NULL;
+
+    RETURN QUERY SELECT e.id, e.made FROM unnest(e_id, e_order) AS e(id, made);
 END $$;
+
+-- One of them: its order, null when it expired or is not live any more.
+CREATE FUNCTION settle_listing(p_listing uuid, p_rules auction_rules) RETURNS uuid LANGUAGE sql AS $$
+    SELECT sold_as FROM settle_listings(ARRAY[p_listing], p_rules)
+$$;
 
 -- End up to P_LIMIT auctions whose time is over; how many were ended.  Rows that somebody else holds
 -- are skipped, not waited for: the holder is another closer, or a bid, after which the next run comes.
--- Each is ended in a transaction of its own within this one, so that one that cannot be (a broken rule, a
--- bug) does not keep the others open: it stays live, and the server's log says why.
+-- They are ended together; where that fails, each in a transaction of its own within this one, so that one
+-- that cannot be (a broken rule, a bug) does not keep the others open: it stays live, and the server's log
+-- says why.
 CREATE FUNCTION close_auctions(p_limit int, p_rules auction_rules) RETURNS int LANGUAGE plpgsql AS $$
 DECLARE
-    due  uuid;
+    due  uuid[] := ARRAY(SELECT id FROM listings WHERE status = 'live' AND auction_end <= now()
+                         ORDER BY auction_end, id LIMIT p_limit FOR NO KEY UPDATE SKIP LOCKED);
+    one  uuid;
     done int := 0;
 BEGIN
-    FOR due IN SELECT id FROM listings WHERE status = 'live' AND auction_end <= now()
-               ORDER BY auction_end, id LIMIT p_limit FOR NO KEY UPDATE SKIP LOCKED
-    LOOP
+    BEGIN
+        RETURN (SELECT count(*) FROM settle_listings(due, p_rules));
+    EXCEPTION WHEN OTHERS THEN
+        NULL;
+    END;
+    FOREACH one IN ARRAY due LOOP
         BEGIN
-            PERFORM settle_listing(due, p_rules);
+            PERFORM settle_listings(ARRAY[one], p_rules);
             done := done + 1;
         EXCEPTION WHEN OTHERS THEN
-            RAISE WARNING 'listing % cannot be closed: %', due, SQLERRM;
+            RAISE WARNING 'listing % cannot be closed: %', one, SQLERRM;
         END;
     END LOOP;
     RETURN done;

@@ -31,6 +31,9 @@ SELECT results_eq(format('SELECT user_id, params FROM whatsapp_queue WHERE templ
 SELECT results_eq(format('SELECT user_id FROM events WHERE name = ''order_update'' ORDER BY id'), format('VALUES (%L::uuid), (%L::uuid)', :'client', :'v2'),
     'both parties'' screens hear of the order');
 SELECT results_eq(format('SELECT name, data ->> ''status'' FROM events WHERE listing_id = %L', :'b'), $$VALUES ('auction_ended', 'expired')$$, 'the room hears of an expiry');
+SELECT results_eq(format('SELECT name FROM events WHERE listing_id = %L AND name <> ''new_bid'' ORDER BY id', :'a'),
+    $$VALUES ('auction_won'), ('auction_ended')$$, 'the room hears of the winner, then of the end');
+SELECT is((SELECT count(*)::int FROM settle_listings(ARRAY[:'a', :'b']::uuid[], test.rules())), 0, 'of ended ones none is ended again');
 SELECT is(settle_listing(:'a', test.rules()), NULL, 'settling again does nothing');
 SELECT is((SELECT count(*)::int FROM orders), 1, 'there is one order');
 SELECT is((SELECT count(*)::int FROM listing_imeis WHERE listing_id IN (:'a', :'b')), 0, 'an ended listing lets go of its IMEIs');
