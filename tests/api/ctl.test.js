@@ -34,6 +34,12 @@ test('help is there for every command, wrong usage ends with 64', async () => {
     ['user', 'add', '--phone', phone(), '--role', 'ADMIN', '--name', 'x'.repeat(101)], ['user', 'add', '--phone'], ['status', 'all'], ['doctor', '--loud']]) assert.equal((await run(args)).code, 64, args.join(' '));
 });
 
+test('quickstart says how it is used, and does nothing else then', async () => {
+  await w.started;
+  for (const ask of ['--help', '-h', 'help']) assert.match(await w.quickstart(ask), /^quickstart -- [^]*\.\/quickstart status [^]*STATE_DIR/);
+  await assert.rejects(w.quickstart('--sometimes'), /usage: .*see \.\/quickstart --help/);
+});
+
 test('keygen makes a secret, another each time, without any configuration', async () => {
   const made = [];
   for (let i = 0; i < 2; i++) {
