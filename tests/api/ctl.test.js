@@ -212,6 +212,7 @@ test('check names the rules that are broken, and only reads', { timeout: 120000 
       'an order\'s state': `INSERT INTO order_history (order_id, status) SELECT id, 'pending_pickup' FROM orders`,
       'the sums of orders': `UPDATE order_sums SET fees = fees + 1 WHERE part = 0`,
       'nobody is told twice': `INSERT INTO notifications (user_id, type, priority, title, message, data) SELECT user_id, type, priority, title, message, data FROM notifications WHERE type = 'outbid'`,
+      'whom a notification or a message': `UPDATE notifications SET user_id = gen_random_uuid() WHERE type = 'outbid'`,
       'nobody is told of a bid': `UPDATE notifications SET type = 'auction_won' WHERE type = 'auction_lost'`,
       'a notification has one message': `INSERT INTO whatsapp_queue (user_id, notification_id, template) SELECT user_id, notification_id, 'order_status' FROM whatsapp_queue WHERE notification_id IS NOT NULL`,
       'a bid, an end and a notification': `INSERT INTO events (name, listing_id, ref) SELECT name, listing_id, ref FROM events WHERE name = 'new_bid'`,
