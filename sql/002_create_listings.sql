@@ -54,8 +54,7 @@ CREATE TABLE listings (
     alias_seed       int         NOT NULL DEFAULT floor(random() * 90000)::int,
     metadata         jsonb       NOT NULL DEFAULT '{}',
     brand_key        text        GENERATED ALWAYS AS (lower(brand)) STORED,
-    words            tsvector    GENERATED ALWAYS AS
-                                 (to_tsvector('simple', brand || ' ' || model || ' ' || description)) STORED,
+    words            tsvector,   -- of brand, model and description (008)
     CONSTRAINT imeis_differ CHECK (imei2_hash IS NULL OR imei2_hash <> imei1_hash),
     CONSTRAINT imei2_whole CHECK ((imei2_hash IS NULL) = (imei2_sealed IS NULL)
                                   AND (imei2_hash IS NULL) = (imei2_last4 IS NULL)),

@@ -233,6 +233,7 @@ DECLARE
     at         timestamptz;
     least_bid  bigint;
     instant    boolean;
+    extends    boolean := false;
 BEGIN
     FOR r IN SELECT p.n, s.id IS NULL AS no_session, u.is_active, u.role
              FROM unnest(p_session, p_vendor) WITH ORDINALITY AS p(session, vendor, n)
@@ -368,6 +369,7 @@ BEGIN
             l_status[j] := 'won';
         ELSIF p_rules.extend > interval '0' AND l_end[j] - at < p_rules.extend THEN
             l_end[j] := at + p_rules.extend;
+            extends := true;
         END IF;
     END LOOP;
 
@@ -380,10 +382,14 @@ BEGIN
         INSERT INTO bids (id, listing_id, vendor_id, amount, nth, alias, is_instant_win, placed_at)
             SELECT * FROM unnest(b_id, b_listing, b_vendor, b_amount, b_nth, b_alias, b_instant, b_at);
         UPDATE listings l SET highest_bid_id = x.bid, highest_amount = x.highest, highest_vendor = x.leader,
-                highest_at = x.at, bid_count = x.count, bidder_count = x.bidders, auction_end = x.ends
-            FROM unnest(l_id, l_bid, l_highest, l_leader, l_at, l_count, l_bidders, l_end, l_changed)
-                AS x(id, bid, highest, leader, at, count, bidders, ends, changed)
+                highest_at = x.at, bid_count = x.count, bidder_count = x.bidders
+            FROM unnest(l_id, l_bid, l_highest, l_leader, l_at, l_count, l_bidders, l_changed)
+                AS x(id, bid, highest, leader, at, count, bidders, changed)
             WHERE l.id = x.id AND x.changed;
+        IF extends THEN
+            UPDATE listings l SET auction_end = x.ends FROM unnest(l_id, l_end) AS x(id, ends)
+                WHERE l.id = x.id AND l.auction_end <> x.ends;
+        END IF;
         WITH told AS MATERIALIZED (
             SELECT t.id, t.n, t.usr, t.type, t.device, b_listing[t.bid] AS listing, b_id[t.bid] AS bid,
                    b_amount[t.bid] AS amount, money_text(b_amount[t.bid]) AS price, u.whatsapp_enabled AND u.is_active AS whatsapp

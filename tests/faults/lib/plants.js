@@ -3,7 +3,7 @@
 // function, what stands in it, what takes its place.
 const PLANTS = {
   lock: { about: 'place_bids judges without locking the listings', fn: 'place_bids', from: /(\bORDER BY l\.id) FOR NO KEY UPDATE/, to: '$1' },
-  notify: { about: 'settle_listing tells the winner nothing', fn: 'settle_listing', from: /PERFORM notify_user\(l\.highest_vendor[^;]*;/, to: '' },
+  notify: { about: 'settle_listings tells the winner nothing', fn: 'settle_listings', from: /(AS listing\s+FROM e WHERE) e\.made IS NOT NULL/, to: '$1 false' },
   late: { about: 'place_bids takes bids until the auction is closed, not until its end', fn: 'place_bids', from: / OR at >= l_end\[j\]/, to: '' },
 };
 
