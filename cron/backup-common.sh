@@ -97,8 +97,13 @@ use_database()  # [URL]
 
 sql()           # [psql's arguments] <SQL
 {
-    PGOPTIONS='-c client_min_messages=warning -c TimeZone=UTC' \
-        psql -X --quiet --no-align --tuples-only --set=ON_ERROR_STOP=1 "$@"
+    local input=(--file=-) word
+    for word; do
+        [[ $word != -c && $word != --file=* ]] || input=()
+    done
+    # not as PGOPTIONS, which PgBouncer refuses
+    psql -X --quiet --no-align --tuples-only --set=ON_ERROR_STOP=1 \
+        -c "SET client_min_messages = warning" -c "SET TimeZone = 'UTC'" "$@" "${input[@]}"
 }
 
 # A command whose errors are the reason of a failure.  It can be ended by a signal to us.

@@ -11,6 +11,7 @@
 #include "store_s3.h"
 
 #include <errno.h>
+#include <glob.h>
 #include <limits.h>
 #include <math.h>
 #include <stdarg.h>
@@ -65,6 +66,12 @@ check_configuration(void)
     if (strcmp(c->jwt_secret, c->encryption_key) == 0 || strcmp(c->jwt_secret, c->file_url_secret) == 0
         || strcmp(c->encryption_key, c->file_url_secret) == 0)
         line(WARN, "configuration", "two secrets are the same: make each one with `sellikoctl keygen`");
+    for (size_t i = 0; c->production && i < c->allowed_origins.n; i++)
+        if (strstr(c->allowed_origins.item[i], "://localhost") != NULL) {
+            line(WARN, "configuration", "ALLOWED_ORIGINS: %s is no page of a visitor: name where the web application lives",
+                 c->allowed_origins.item[i]);
+            n++;
+        }
     if (n == 0)
         line(OK, "configuration", "%s, %s", c->file != NULL ? c->file : "from the environment alone", c->env);
 }
@@ -211,7 +218,157 @@ check_storage(void)
     check_space(c->state_dir);
 }
 
+/* Where backups go; whether there are any is check_backup's question. */
+static void
+check_backup_place(void)
+{
+    const struct config *c = config();
+    struct s3_settings settings;
+    const char *prefix;
+
+    if (!backup_bucket(&settings, &prefix)) {
+        char parent[PATH_MAX];
+        snprintf(parent, sizeof parent, "%s", c->backup_dir);
+        /* The first backup makes it. */
+        for (char *slash; access(parent, F_OK) != 0 && errno == ENOENT && (slash = strrchr(parent, '/')) > parent;)
+            *slash = '\0';
+        if (access(parent, W_OK) != 0)
+            line(WARN, "backup place", "%s cannot be written: %s; mend that, or set BACKUP_DIR", parent, strerror(errno));
+        else
+            line(OK, "backup place", "%s", c->backup_dir);
+        return;
+    }
+    struct s3 *bucket = s3_open(&settings);
+    enum s3_result result = bucket == NULL ? S3_REFUSED : s3_list(bucket, prefix, true, 10, one_is_enough, NULL);
+    s3_close(bucket);
+    if (result != S3_OK)
+        line(FAIL, "backup place", "%s %s: check BACKUP_DIR, BACKUP_AWS_ACCESS_KEY_ID and what that key may do, and BACKUP_S3_ENDPOINT",
+             c->backup_dir, result == S3_UNREACHABLE ? "does not answer" : "refuses to be listed (its reason is in the line above)");
+    else if (c->s3_bucket_name != NULL && strcmp(c->s3_bucket_name, settings.bucket) == 0)
+        line(WARN, "backup place", "%s is the bucket of the photos, too: what befalls it takes both; use another one", settings.bucket);
+    else
+        line(OK, "backup place", "%s answers", c->backup_dir);
+}
+
 /* ---- with it ---- */
+
+/* PgBouncer and its like give away a process number of their own.  Whether a session stays a session shows when
+ * somebody else holds the server's connection that we had a moment ago. */
+static void
+check_pooler(PGconn *pg)
+{
+    char why[256];
+
+    if (pg_int(pg_query(pg, "SELECT pg_backend_pid() AS pid"), 0, "pid") == PQbackendPID(pg))
+        return;
+    PGconn *other = pg_try_open(why, sizeof why);
+    if (other == NULL) {
+        line(FAIL, "pooler", "it does not give a second connection: %s", why);
+        return;
+    }
+    pg_exec(pg, "SET selliko.doctor = 'here'");
+    pg_exec(other, "BEGIN");
+    pg_exec(other, "SELECT 1");
+    const char *kept = pg_value(pg_query(pg, "SELECT current_setting('selliko.doctor', true)"));
+    bool session = kept != NULL && strcmp(kept, "here") == 0;
+    pg_exec(other, "ROLLBACK");
+    pg_exec(pg, "RESET selliko.doctor");
+    if (session)
+        line(OK, "pooler", "between here and the database, in session mode");
+    else
+        line(FAIL, "pooler", "between here and the database, and not in session mode: programs prepare statements, the gateway and"
+             " the sender LISTEN; set pool_mode = session, or name the database itself");
+}
+
+/* What the schema and the statements need of a server that somebody else set up. */
+static void
+check_needs(PGconn *pg)
+{
+    PGresult *res = pg_query(pg,
+        "SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'pg_trgm') AS has_trgm,"
+        " EXISTS (SELECT FROM pg_available_extensions WHERE name = 'pg_trgm') AS lent_trgm,"
+        " rolsuper OR (has_database_privilege(current_database(), 'CREATE') AND EXISTS ("
+        "     SELECT FROM pg_available_extension_versions WHERE name = 'pg_trgm' AND trusted)) AS may_trgm,"
+        " EXISTS (SELECT FROM pg_timezone_names WHERE name = 'Asia/Kolkata') AS has_zone,"
+        " has_schema_privilege('public', 'CREATE') AS may_create, rolsuper OR rolcreatedb AS may_scratch,"
+        " current_setting('autovacuum') = 'on' AS vacuum, current_setting('server_version_num')::int / 10000 AS major,"
+        " datctype, rolname FROM pg_database, pg_roles WHERE datname = current_database() AND rolname = current_user");
+    const char *host = PQhost(pg) != NULL ? PQhost(pg) : "", *role = pg_text(res, 0, "rolname");
+
+    if (pg_is(res, 0, "has_trgm"))
+        line(OK, "extensions", "pg_trgm is there");
+    else if (!pg_is(res, 0, "lent_trgm"))
+        line(FAIL, "extensions", "the server lacks pg_trgm: install postgresql-contrib of PostgreSQL %s there, then run `sellikoctl migrate`",
+             pg_text(res, 0, "major"));
+    else if (!pg_is(res, 0, "may_trgm"))
+        line(FAIL, "extensions", "%s may not make pg_trgm: let an administrator run CREATE EXTENSION pg_trgm in this database", role);
+    else
+        line(OK, "extensions", "`sellikoctl migrate` makes pg_trgm");
+    if (!pg_is(res, 0, "has_zone"))
+        line(FAIL, "database", "the server does not know the time zone Asia/Kolkata, in which agents' days are counted: install tzdata there");
+    if (!pg_is(res, 0, "may_create"))
+        line(FAIL, "database", "%s may not make tables: ALTER SCHEMA public OWNER TO %s", role, role);
+    if (strcmp(pg_text(res, 0, "datctype"), "C") == 0 || strcmp(pg_text(res, 0, "datctype"), "POSIX") == 0)
+        line(WARN, "database", "its LC_CTYPE is %s, which knows ASCII alone: other letters are not found in another case; make it anew with"
+             " C.UTF-8", pg_text(res, 0, "datctype"));
+    if (!pg_is(res, 0, "vacuum"))
+        line(WARN, "database", "autovacuum is off: tables will swell and statements will slow down; turn it on");
+    if (!pg_is(res, 0, "may_scratch"))
+        line(WARN, "database", "%s may not make databases, so `selliko-backup --verify` cannot try a backup out: ALTER ROLE %s CREATEDB",
+             role, role);
+    if (host[0] != '\0' && host[0] != '/' && strcmp(host, "localhost") != 0 && strncmp(host, "127.", 4) != 0 && strcmp(host, "::1") != 0
+        && !PQsslInUse(pg))
+        line(WARN, "database", "the way to %s is not encrypted: add sslmode=verify-full to DATABASE_URL", host);
+    pg_clear(res);
+    if (PQserverVersion(pg) < 150000)
+        return;
+    res = pg_query(pg, "SELECT datname, datcollversion, pg_database_collation_actual_version(oid) AS actual FROM pg_database"
+                       " WHERE datname = current_database() AND datcollversion <> pg_database_collation_actual_version(oid)");
+    if (PQntuples(res) > 0)
+        line(FAIL, "database", "indexes on text were made under version %s of the collation, the server's is %s, so rows may not be found:"
+             " REINDEX DATABASE %s; ALTER DATABASE %s REFRESH COLLATION VERSION", pg_text(res, 0, "datcollversion"),
+             pg_text(res, 0, "actual"), pg_text(res, 0, "datname"), pg_text(res, 0, "datname"));
+    pg_clear(res);
+}
+
+/* Programs without a gateway, or the other way round: half of the service is up. */
+static void
+check_running(PGconn *pg)
+{
+    PGresult *res = pg_query(pg,
+        "SELECT count(*) FILTER (WHERE application_name = 'gateway') AS gateway,"
+        " count(DISTINCT application_name) FILTER (WHERE application_name = ANY ('{auth,listings,bids,orders,agent,admin,notifications}')) AS programs"
+        " FROM pg_stat_activity WHERE datname = current_database()");
+    int64_t gateways = pg_int(res, 0, "gateway"), programs = pg_int(res, 0, "programs");
+
+    pg_clear(res);
+    if (programs > 0 && gateways == 0)
+        line(FAIL, "realtime", "programs are connected to the database, but no gateway: does selliko-gateway run? its log says why not");
+    else
+        line(OK, "realtime", gateways > 0 ? "a gateway reads the events" : "nothing of the service is connected");
+}
+
+/* pg_dump refuses a server that is newer than it is. */
+static void
+check_pg_dump(PGconn *pg)
+{
+    int newest = 0, server = PQserverVersion(pg) / 10000;
+    glob_t found;
+
+    if (glob("/usr/lib/postgresql/*/bin/pg_dump", 0, NULL, &found) == 0) {
+        for (size_t i = 0; i < found.gl_pathc; i++) {
+            int version = (int)strtol(found.gl_pathv[i] + sizeof "/usr/lib/postgresql/" - 1, NULL, 10);
+            newest = version > newest ? version : newest;
+        }
+        globfree(&found);
+    }
+    if (newest > 0 && newest < server)
+        line(FAIL, "pg_dump", "that of PostgreSQL %d cannot dump a server of %d: install postgresql-client-%d", newest, server, server);
+    else if (newest == 0 && access("/usr/bin/pg_dump", X_OK) != 0)
+        line(WARN, "pg_dump", "there is none, so no backup can be made on this host: install postgresql-client-%d", server);
+    else
+        line(OK, "pg_dump", "can dump PostgreSQL %d", server);
+}
 
 static void
 check_clock(PGconn *pg)
@@ -414,15 +571,20 @@ cmd_doctor(int argc, char **argv)
     check_graph_api();
     check_program("photo worker", config()->photo_worker, "no phone can be listed");
     check_storage();
+    check_backup_place();
     PGconn *pg = pg_try_open(why, sizeof why);
     if (pg == NULL) {
         line(FAIL, "database", "%s", why);
     } else {
         check_server(pg);
+        check_pooler(pg);
+        check_needs(pg);
+        check_pg_dump(pg);
         check_clock(pg);
         if (check_migrations(pg, sql)) {
             check_keys(pg);
             check_people(pg);
+            check_running(pg);
             check_queue(pg);
             check_auctions(pg);
             check_backup(pg);

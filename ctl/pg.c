@@ -77,10 +77,8 @@ ignore_notice(void *ctx, const PGresult *res)
 PGconn *
 pg_try_open(char *why, size_t size)
 {
-    static const char *const keys[] = { "dbname", "fallback_application_name", "connect_timeout", "options",
-                                        "client_encoding", NULL };
-    const char *const values[] = { config()->database_url, "sellikoctl", "5",
-                                   "-c TimeZone=UTC -c DateStyle=ISO -c client_min_messages=warning", "UTF8", NULL };
+    static const char *const keys[] = { "dbname", "fallback_application_name", "connect_timeout", "client_encoding", NULL };
+    const char *const values[] = { config()->database_url, "sellikoctl", "5", "UTF8", NULL };
     PGconn *pg = PQconnectdbParams(keys, values, 1);
 
     if (pg != NULL && PQstatus(pg) == CONNECTION_OK) {
@@ -89,7 +87,10 @@ pg_try_open(char *why, size_t size)
             atexit(release_all);
         if (held.n_conns == sizeof held.conn / sizeof held.conn[0])
             abort();
-        return held.conn[held.n_conns++] = pg;
+        held.conn[held.n_conns++] = pg;
+        /* not as options of the connection, which PgBouncer refuses */
+        pg_exec(pg, "SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; SET client_min_messages = 'warning'");
+        return pg;
     }
     snprintf(why, size, "%s", pg != NULL ? pg_message(pg) : "out of memory");
     PQfinish(pg);

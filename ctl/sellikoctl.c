@@ -51,8 +51,8 @@ static const struct command commands[] = {
       "  --quiet      no progress\n" },
     { "doctor", cmd_doctor, true, "look for what is wrong and say what mends it",
       "usage: sellikoctl doctor [--sql DIR] [--strict]\n\n"
-      "Check configuration, database, migrations, keys, storage, queue, auctions, backup and clock, a\n"
-      "line each: ok, WARN or FAIL, with what to do.  A FAIL makes the exit code 1.\n\n"
+      "Check configuration, database and what stands before it, migrations, keys, storage, gateway, queue,\n"
+      "auctions, backup, its place and clock, a line each: ok, WARN or FAIL, with what to do.  A FAIL makes the exit code 1.\n\n"
       "  --sql DIR    the folder of the migrations, when it is not this release's own\n"
       "  --strict     a WARN makes the exit code 1, too\n" },
     { "check", cmd_check, true, "ask of the data whether every rule of the business holds",

@@ -141,6 +141,27 @@ keys_are_stale(void)
     return now.tv_sec >= then && atomic_compare_exchange_strong(&due, &then, now.tv_sec + 60);
 }
 
+static PGresult *command(struct db *db, const char *text);
+
+/* The session's settings.  Not as options of the connection, which PgBouncer refuses. */
+static bool
+set_up(struct db *db)
+{
+    char text[512];
+    snprintf(text, sizeof text, "SELECT set_config('TimeZone', 'UTC', false), set_config('DateStyle', 'ISO', false), "
+             "set_config('extra_float_digits', '1', false), set_config('IntervalStyle', 'postgres', false), "
+             "set_config('plan_cache_mode', 'force_generic_plan', false), set_config('enable_seqscan', 'off', false), "
+             "set_config('jit', 'off', false), set_config('statement_timeout', '%ds', false)", where.timeout_s);
+    PGresult *res = command(db, text);
+    bool good = PQresultStatus(res) == PGRES_TUPLES_OK;
+    if (!good) {
+        note_failure(db, res);
+        disconnect(db);
+    }
+    PQclear(res);
+    return good;
+}
+
 bool
 db_connect(struct db *db)
 {
@@ -163,13 +184,9 @@ db_connect(struct db *db)
         }
         disconnect(db);
     }
-    char options[256];
-    snprintf(options, sizeof options, "-c TimeZone=UTC -c DateStyle=ISO -c extra_float_digits=1 "
-             "-c IntervalStyle=postgres -c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c jit=off "
-             "-c statement_timeout=%ds", where.timeout_s);
     const char *keys[] = { "dbname", "application_name", "fallback_application_name", "connect_timeout",
-                           "options", "client_encoding", NULL };
-    const char *values[] = { where.url, NULL, where.application, "3", options, "UTF8", NULL };
+                           "client_encoding", NULL };
+    const char *values[] = { where.url, NULL, where.application, "3", "UTF8", NULL };
     PGconn *conn = PQconnectdbParams(keys, values, 1);
     if (conn == NULL || PQstatus(conn) != CONNECTION_OK || PQsetnonblocking(conn, 1) != 0) {
         set_error(db, "08001");
@@ -180,7 +197,8 @@ db_connect(struct db *db)
     }
     PQsetNoticeReceiver(conn, db_ignore_notice, NULL);
     db->conn = conn;
-    (void)db_load_keys(db);
+    if (set_up(db))
+        (void)db_load_keys(db);
     return db->conn != NULL;   /* or lost again at once */
 }
 

@@ -36,7 +36,7 @@ UNIT_TESTS += tests/unit/test_whatsapp
 UNIT_TESTS += tests/unit/test_hook
 
 UNIT_TESTS += tests/unit/test_ctl
-tests_unit_test_ctl_SOURCES = tests/unit/test_ctl.c ctl/tool.c ctl/pg.c ctl/keys.c
+tests_unit_test_ctl_SOURCES = tests/unit/test_ctl.c ctl/tool.c ctl/pg.c ctl/keys.c ctl/bucket.c
 
 UNIT_TESTS += tests/unit/test_engineio tests/unit/test_socketio
 tests_unit_test_engineio_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/realtime

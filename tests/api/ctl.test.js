@@ -96,7 +96,7 @@ test('migrate: again it does nothing, also several at once; an edited file is re
 
 test('doctor looks at everything and says what mends it', async () => {
   const well = await run(['doctor']);
-  for (const what of ['configuration', 'WhatsApp API', 'photo worker', 'storage', 'space', 'database', 'connections', 'clock', 'migrations', 'keys', 'people', 'queue', 'auctions', 'backup']) assert.match(well.out, new RegExp(`^(ok|WARN|FAIL) +${what} `, 'm'), what);
+  for (const what of ['configuration', 'WhatsApp API', 'photo worker', 'storage', 'space', 'backup place', 'database', 'connections', 'extensions', 'pg_dump', 'clock', 'migrations', 'keys', 'people', 'realtime', 'queue', 'auctions', 'backup']) assert.match(well.out, new RegExp(`^(ok|WARN|FAIL) +${what} `, 'm'), what);
   assert.equal(well.code, /^FAIL/m.test(well.out) ? 1 : 0);
   for (const what of ['database', 'clock', 'migrations', 'keys', 'people', 'storage']) assert.match(well.out, new RegExp(`^ok +${what} `, 'm'), well.out);
   const old = await run(['doctor'], { WHATSAPP_API_VERSION: 'v17.0', WHATSAPP_ACCESS_TOKEN: 'x', WHATSAPP_PHONE_NUMBER_ID: '1' });

@@ -90,6 +90,13 @@ test('a folder\'s files to a bucket: silent, complete, each file once, and known
   assert.match(await w.ctl('doctor'), /^ok +backup +made .*, verified /m);
 });
 
+test('the doctor says whether the bucket answers, and warns of one that is also the photos\'', async () => {
+  const doctor = async (env) => (await start('sbin/sellikoctl', ['doctor'], { BACKUP_DIR: PLACE, ...env }).ended).out;
+  assert.match(await doctor({}), /^ok +backup place +s3:\/\/selliko-backup\/nightly\/kochi answers/m);
+  assert.match(await doctor({ BACKUP_AWS_SECRET_ACCESS_KEY: 'wrong' }), /^FAIL +backup place .* refuses to be listed/m);
+  assert.match(await doctor({ ...bucket.settings, BACKUP_DIR: `s3://${bucket.settings.S3_BUCKET_NAME}/backup` }), /^WARN +backup place .* is the bucket of the photos, too/m);
+});
+
 test('the next one sends only what is new', async () => {
   const l = await makeListing(w, client);
   const before = await pool();
