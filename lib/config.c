@@ -8,6 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <libpq-fe.h>
+
 #include "arena.h"
 #include "money.h"
 #include "valid.h"
@@ -473,6 +475,23 @@ is_version(const char *s)
     return major > 0 && minor > 0 && s[major + 1 + minor] == '\0';
 }
 
+/* What libpq takes for a URI or a connection string is one; a bare word is a database's name to it, and so
+ * would be a URI with a slip of the pen. */
+static bool
+is_database(const char *s)
+{
+    bool uri = strncmp(s, "postgresql://", 13) == 0 || strncmp(s, "postgres://", 11) == 0;
+    if (!uri && strchr(s, '=') == NULL)
+        return strstr(s, "://") == NULL;
+    PQconninfoOption *options = PQconninfoParse(s, NULL);
+    bool parsed = options != NULL;
+    for (PQconninfoOption *o = options; parsed && o->keyword != NULL; o++)
+        if (strcmp(o->keyword, "port") == 0 && o->val != NULL && strspn(o->val, "0123456789,") != strlen(o->val))
+            parsed = false;
+    PQconninfoFree(options);
+    return parsed;
+}
+
 /* {scheme}://{key}@{host}[:port][/path]/{project}; selliko-report-errors takes it apart. */
 static bool
 is_dsn(const char *s)
@@ -522,6 +541,10 @@ check_together(struct load *l, const struct config *c)
     if (c->whatsapp_phone_number_id != NULL
         && strspn(c->whatsapp_phone_number_id, "0123456789") != strlen(c->whatsapp_phone_number_id))
         problem(l, "must be digits");
+
+    l->name = "DATABASE_URL";
+    if (!is_database(c->database_url))
+        problem(l, "must be such as postgresql://user:password@host/database");   /* the value may hold a password */
 
     l->name = "SENTRY_DSN";
     if (c->sentry_dsn != NULL && !is_dsn(c->sentry_dsn))

@@ -154,11 +154,12 @@ all_problems_are_told_at_once_and_no_value(void **state)
     setenv("DEMO_ROLES", "+91*=KING", 1);
     setenv("LISTEN", "1.2.3.4\n; evil", 1);
     setenv("SENTRY_DSN", "https://errors.example/1", 1);
+    setenv("DATABASE_URL", "postgresql://selliko:too-short@db:port/selliko", 1);
     assert_false(load());
     static const char *const wrong[] = { "JWT_SECRET", "ENCRYPTION_KEY", "FILE_URL_SECRET_OLD", "PORT", "JWT_EXPIRES_IN",
                                          "PLATFORM_FEE_PERCENT", "BID_MIN_INCREMENT", "RATE_LIMITS", "WHATSAPP_OTP_BUTTON",
                                          "LOG_LEVEL", "API_BASE_URL", "ALLOWED_ORIGINS", "METRICS_ALLOW",
-                                         "WHATSAPP_API_VERSION", "DEMO_ROLES", "LISTEN", "SENTRY_DSN" };
+                                         "WHATSAPP_API_VERSION", "DEMO_ROLES", "LISTEN", "SENTRY_DSN", "DATABASE_URL" };
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         char line[64];
         snprintf(line, sizeof line, "%s: ", wrong[i]);
@@ -176,6 +177,26 @@ a_secret_of_31_bytes_is_refused_and_one_of_32_is_not(void **state)
     assert_false(load());
     setenv("FILE_URL_SECRET", SECRET, 1);
     assert_true(load());
+}
+
+static void
+a_database_is_a_uri_a_connection_string_or_a_name(void **state)
+{
+    (void)state;
+    static const char *const good[] = { "postgresql:///selliko", "postgres://u:p%40@h:5432/db?sslmode=require", "selliko",
+                                        "host=/run/postgresql dbname=selliko", "postgresql://a:1,b:2/db?target_session_attrs=any" };
+    static const char *const bad[] = { "postgresq://h/db", "http://h/db", "postgresql://h:x/db", "postgresql://u:p%zz@h/db",
+                                       "host=h port", "hots=h", "postgresql://h/db?nonsense=1" };
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        setenv("DATABASE_URL", good[i], 1);
+        assert_true(load());
+        assert_string_equal(config()->database_url, good[i]);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        setenv("DATABASE_URL", bad[i], 1);
+        assert_false(load());
+        assert_non_null(strstr(said, "DATABASE_URL: "));
+    }
 }
 
 static void
@@ -379,6 +400,7 @@ main(void)
         cmocka_unit_test_setup(a_file_is_read_and_the_environment_comes_before_it, setup),
         cmocka_unit_test_setup(all_problems_are_told_at_once_and_no_value, setup),
         cmocka_unit_test_setup(a_secret_of_31_bytes_is_refused_and_one_of_32_is_not, setup),
+        cmocka_unit_test_setup(a_database_is_a_uri_a_connection_string_or_a_name, setup),
         cmocka_unit_test_setup(a_named_file_must_be_there, setup),
         cmocka_unit_test_setup(production_refuses_what_is_for_demonstrations, setup),
         cmocka_unit_test_setup(times_are_written_with_a_unit_or_in_seconds, setup),
