@@ -30,7 +30,7 @@ EXTRA_DIST += doc/selliko.conf.5.awk
 CLEANFILES += doc/selliko.conf.5
 doc/selliko.conf.5: ctl/sellikoctl$(EXEEXT) doc/selliko.conf.5.awk
 	@$(MKDIR_P) doc && ctl/sellikoctl sample-conf | \
-	    LC_ALL=C awk -v file='$(sysconfdir)/selliko/selliko.conf' -f $(srcdir)/doc/selliko.conf.5.awk >$@.new && mv $@.new $@
+	    LC_ALL=C awk -v file='$(sysconfdir)/selliko/selliko.conf' -f $(srcdir)/doc/selliko.conf.5.awk >$@.$$$$ && mv $@.$$$$ $@
 
 unit_DATA              = $(UNITS)
 nodist_pkglibexec_SCRIPTS = ctl/selliko-service
@@ -42,9 +42,10 @@ FILL = sed -e 's|[@]pkglibexecdir@|$(pkglibexecdir)|g' -e 's|[@]cgidir@|$(cgidir
            -e 's|[@]pkgdatadir@|$(pkgdatadir)|g' -e 's|[@]tmpfilesdir@|$(tmpfilesdir)|g' \
            -e 's|[@]cgi_units@|$(patsubst cgi-bin/%,selliko@%.service,$(cgi_PROGRAMS))|g'
 
-# Filled anew each time: the folders may be others than they were (make prefix=… install).
+# Filled anew each time: the folders may be others than they were (make prefix=… install).  Two makes may do so
+# at once (a test run beside an installation), so each writes under a name of its own.
 $(FILLED): %: %.in contrib-always
-	@$(MKDIR_P) $(@D) && $(FILL) $< >$@.new && chmod $(if $(filter ctl/%,$@),755,644) $@.new && mv $@.new $@
+	@$(MKDIR_P) $(@D) && $(FILL) $< >$@.$$$$ && chmod $(if $(filter ctl/%,$@),755,644) $@.$$$$ && mv $@.$$$$ $@
 
 # The crontab with its reasons, for hosts without systemd; there the supervisor may have the first three.
 contrib/cron.d: cron/crontab contrib-always
@@ -58,7 +59,7 @@ contrib/cron.d: cron/crontab contrib-always
 # The documented sample: every setting at its default, but for where an installed system keeps its things.
 contrib/selliko.conf: ctl/sellikoctl$(EXEEXT) contrib-always
 	@$(MKDIR_P) contrib && ctl/sellikoctl sample-conf | \
-	    sed 's|^#STATE_DIR=.*|STATE_DIR=$(localstatedir)/lib/selliko|' >$@.new && mv $@.new $@
+	    sed 's|^#STATE_DIR=.*|STATE_DIR=$(localstatedir)/lib/selliko|' >$@.$$$$ && mv $@.$$$$ $@
 contrib-always:
 .PHONY: contrib-always
 
