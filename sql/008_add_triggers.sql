@@ -42,7 +42,9 @@ CREATE TRIGGER task_status_moves_forward BEFORE UPDATE OF status ON agent_tasks 
         OR old.status = 'in_progress' AND new.status IN ('completed', 'failed')))
     EXECUTE FUNCTION refuse_change('a task''s status moves along its path');
 
-CREATE TRIGGER audit_log_is_final BEFORE UPDATE OF created_at, action, target, details, ip ON audit_log FOR EACH ROW
+CREATE TRIGGER audit_log_is_final BEFORE UPDATE OF seq, id, created_at, action, target, details, ip, request_id ON audit_log FOR EACH ROW
+    EXECUTE FUNCTION refuse_change('the audit log is only added to');
+CREATE TRIGGER audit_log_stays BEFORE DELETE OR TRUNCATE ON audit_log FOR EACH STATEMENT
     EXECUTE FUNCTION refuse_change('the audit log is only added to');
 
 CREATE TRIGGER people_stay BEFORE DELETE ON users FOR EACH ROW

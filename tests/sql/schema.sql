@@ -87,5 +87,11 @@ SELECT is(test.broken('UPDATE agent_tasks SET status = ''completed'''), 'a task'
 SELECT is(test.broken(format('UPDATE agent_tasks SET status = %L', s)), NULL, format('then %s', s)) FROM unnest(ARRAY['accepted', 'in_progress', 'failed']) s;
 SELECT is(test.broken('UPDATE agent_tasks SET status = ''accepted'''), 'a task''s status moves along its path', 'what failed has failed');
 
+-- ---- the audit log ----
+INSERT INTO audit_log (actor_id, action, target) SELECT id, 'user.update', 'x' FROM users LIMIT 1;
+SELECT is(test.broken(sql), 'the audit log is only added to', format('the audit log is only added to: %s', sql))
+    FROM (VALUES ($$UPDATE audit_log SET action = 'x'$$), ($$UPDATE audit_log SET created_at = now()$$), ($$UPDATE audit_log SET request_id = 'x'$$),
+                 ($$DELETE FROM audit_log$$), ($$TRUNCATE audit_log$$)) x(sql);
+
 SELECT * FROM finish();
 ROLLBACK;
