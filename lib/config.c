@@ -662,6 +662,14 @@ config_warnings(FILE *out)
         fputs("API_BASE_URL: not https; file URLs would travel in clear\n", out);
         n++;
     }
+    const struct { const char *name, *url; } outward[] = {
+        { "WHATSAPP_API_URL", c->whatsapp_api_url }, { "S3_ENDPOINT", c->s3_endpoint }, { "SENTRY_DSN", c->sentry_dsn },
+    };
+    for (size_t i = 0; i < sizeof outward / sizeof outward[0]; i++)
+        if (outward[i].url != NULL && strncmp(outward[i].url, "http://", 7) == 0) {
+            fprintf(out, "%s: not https; secrets would travel in clear\n", outward[i].name);
+            n++;
+        }
     if (c->whatsapp_access_token == NULL) {
         fputs("WHATSAPP_ACCESS_TOKEN: missing; messages wait in the queue\n", out);
         n++;

@@ -5,6 +5,7 @@ const crypto = require('node:crypto');
 const path = require('node:path');
 const { execFile } = require('node:child_process');
 const { shared, until, sleep, signIn, several, makeListing, approve, liveListing, bid, mustBid, ended, seconds, quickListing } = require('./lib');
+const { sealer } = require('./lib/seal');
 
 const w = shared();
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
@@ -313,6 +314,18 @@ test('the same key and body get the first answer again', async () => {
   const win = { 'idempotency-key': crypto.randomUUID() };
   const won = await free(a, m, 45000, win);
   assert.equal((await free(a, m, 45000, win)).body.orderId, won.body.orderId);
+});
+
+test('a refusal that was kept under a key is the answer, even where it would not be refused any more', async () => {
+  const v = await signIn(w, 'VENDOR');
+  const l = quickListing(w, client.id)[0];
+  const json = { listingId: l, amount: 20000 }, key = crypto.randomUUID();
+  const kept = JSON.stringify({ success: false, error: 'The amount is not right.', code: 'validation_failed', details: [{ field: 'amount', message: 'was too high then' }], requestId: '0123456789abcdef0123456789abcdef' });
+  w.sql(`INSERT INTO idempotency_keys (user_id, route, key, body_hash, status, answer) VALUES ('${v.id}', 'POST /bids', '${key}',
+    sha256('${JSON.stringify(json)}'::bytea), 400, ${sealer(w)('idempotency_keys.answer', v.id, kept)})`);
+  const r = await w.post('/bids', json, v.token, { headers: { 'idempotency-key': key } });
+  assert.deepEqual([r.status, r.text], [400, kept]);
+  assert.equal(w.sql(`SELECT count(*) FROM bids WHERE listing_id = '${l}'`), '0');
 });
 
 test('one key, many at once: one bid, one answer', async () => {

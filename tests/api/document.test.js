@@ -230,3 +230,28 @@ test('the types fit the guide\'s interfaces', () => {
         assert.fail(String(e.stdout));
     }
 });
+
+// ---- doc/security.md ----
+
+// A sentence of a test, as its file writes it: JavaScript with escaped apostrophes, C with underscores, SQL doubled.
+test('every test that doc/security.md names is there', () => {
+    const text = fs.readFileSync(path.join(ROOT, 'doc/security.md'), 'utf8');
+    let n = 0;
+    for (const [, names] of text.matchAll(/^\|[^|]*\|[^|]*\|([^|]*)\|$/gm)) {
+        let file = null;
+        for (const [, name, sentence] of names.matchAll(/`([^`]+)`|“([^”]+)”/g)) {
+            if (name) {
+                const [kind, of] = name.split('/');
+                file = { api: `tests/${name}.test.js`, realtime: `tests/${name}.test.js`, faults: `tests/${name}.test.js`, unit: `tests/unit/test_${of}.c`, sql: `tests/${name}.sql` }[kind];
+                if (kind === 'sql' && !fs.existsSync(path.join(ROOT, file))) file = null;
+                if (!file) assert.ok(fs.existsSync(path.join(ROOT, name)) || name.includes(' ') || !name.includes('/'), `${name} is not there`);
+                continue;
+            }
+            assert.ok(file, `in which file is “${sentence}”?`);
+            const written = { js: sentence.replaceAll("'", "\\'"), c: sentence.replaceAll(' ', '_'), sql: sentence.replaceAll("'", "''") }[file.split('.').pop()];
+            assert.ok(fs.readFileSync(path.join(ROOT, file), 'utf8').includes(written), `${file} has no test “${sentence}”`);
+            n++;
+        }
+    }
+    assert.ok(n > 100, `${n} tests are named`);
+});

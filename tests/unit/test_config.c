@@ -358,6 +358,14 @@ what_works_but_should_be_looked_at_is_a_warning(void **state)
     assert_non_null(strstr(text, "JWT_EXPIRE_IN: "));
     assert_non_null(strstr(text, "chmod"));
     free(text);
+    setenv("WHATSAPP_API_URL", "http://graph.example", 1);
+    setenv("S3_ENDPOINT", "https://minio.example", 1);
+    assert_true(load());
+    f = open_memstream(&text, &len);
+    assert_int_equal(config_warnings(f), 6);
+    fclose(f);
+    assert_non_null(strstr(text, "WHATSAPP_API_URL: not https"));
+    free(text);
     assert_int_equal(chmod(file_path, 0600), 0);
 }
 
