@@ -41,7 +41,7 @@ phone_hash(struct req *r, const char *phone)
 
     db_need_keys(r);
     if (!crypto_lookup_text("phone", phone, hash))
-        give_up(r, ERR_UNAVAILABLE);
+        give_up(r, ERR_UNAVAILABLE);   /* LCOV_EXCL_LINE: db_need_keys has just seen the key */
     return hash;
 }
 
@@ -52,7 +52,7 @@ code_hash(struct req *r, const char *otp_id, const char *phone, const char *code
     char *hash = arena_alloc(r->arena, CRYPTO_LOOKUP_TEXT_SIZE);
 
     if (!crypto_lookup_text("otp", arena_printf(r->arena, "%s:%s:%s", otp_id, phone, code), hash))
-        give_up(r, ERR_UNAVAILABLE);
+        give_up(r, ERR_UNAVAILABLE);   /* LCOV_EXCL_LINE: the phone was hashed before, under the same key */
     return hash;
 }
 
@@ -63,7 +63,7 @@ sealed(struct req *r, const char *field, const char *uuid, const char *plain)
     char *text = arena_alloc(r->arena, CRYPTO_SEALED_TEXT_SIZE(len));
 
     if (crypto_seal_text(text, field, uuid, plain, len) == 0)
-        give_up(r, ERR_UNAVAILABLE);
+        give_up(r, ERR_UNAVAILABLE);   /* LCOV_EXCL_LINE: the keys are made and loaded together */
     return text;
 }
 

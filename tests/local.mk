@@ -35,6 +35,11 @@ UNIT_TESTS += tests/unit/test_upload
 UNIT_TESTS += tests/unit/test_whatsapp
 UNIT_TESTS += tests/unit/test_hook
 
+UNIT_TESTS += tests/unit/test_batch
+tests_unit_test_batch_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/cgi-bin
+UNIT_TESTS += tests/unit/test_close_auctions
+tests_unit_test_close_auctions_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/cron
+
 UNIT_TESTS += tests/unit/test_ctl
 tests_unit_test_ctl_SOURCES = tests/unit/test_ctl.c ctl/tool.c ctl/pg.c ctl/keys.c ctl/bucket.c
 
@@ -56,6 +61,7 @@ FUZZERS += tests/fuzz/fuzz_fileurl
 FUZZERS += tests/fuzz/fuzz_token
 FUZZERS += tests/fuzz/fuzz_s3list
 FUZZERS += tests/fuzz/fuzz_whatsapp
+tests_fuzz_fuzz_whatsapp_LDADD = $(SELLIKO_LIBS) $(JSON_LIBS)
 FUZZERS += tests/fuzz/fuzz_config
 FUZZERS += tests/fuzz/fuzz_valid
 FUZZERS += tests/fuzz/fuzz_form
@@ -82,6 +88,7 @@ FUZZERS += tests/fuzz/fuzz_jr
 tests_unit_test_jw_LDADD  = $(SELLIKO_LIBS) $(JSON_LIBS)
 tests_unit_test_log_LDADD = $(SELLIKO_LIBS) $(JSON_LIBS)
 tests_fuzz_fuzz_jr_LDADD  = $(SELLIKO_LIBS) $(JSON_LIBS)
+EXTRA_DIST += tests/fuzz/reference.h tests/coverage.js
 
 # What the measurements need beside the service.
 EXTRA_PROGRAMS = tests/bench/seeder tests/bench/statement tests/bench/pace tests/bench/least

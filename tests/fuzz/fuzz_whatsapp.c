@@ -5,11 +5,37 @@
 #include "../../lib/valid.h"
 #include "../../lib/whatsapp.h"
 
+#include <json-c/json.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* What is posted is JSON with N texts (twice for an OTP), each of which Meta takes. */
+static void
+judge_body(const char *body, int n, bool twice)
+{
+    struct json_object *root = json_tokener_parse(body), *template, *components, *parameters, *text;
+
+    if (!json_object_object_get_ex(root, "template", &template) || !json_object_object_get_ex(template, "components", &components)
+        || json_object_array_length(components) != (twice ? 2 : 1))
+        abort();
+    for (size_t i = 0; i < json_object_array_length(components); i++) {
+        if (!json_object_object_get_ex(json_object_array_get_idx(components, i), "parameters", &parameters)
+            || json_object_array_length(parameters) != (size_t)n)
+            abort();
+        for (int k = 0; k < n; k++) {
+            if (!json_object_object_get_ex(json_object_array_get_idx(parameters, (size_t)k), "text", &text))
+                abort();
+            const char *s = json_object_get_string(text);
+            size_t len = strlen(s);
+            if (len == 0 || len > 1024 || !valid_utf8(s, len) || strstr(s, "    ") != NULL || strpbrk(s, "\r\n\t") != NULL)
+                abort();
+        }
+    }
+    json_object_put(root);
+}
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -38,11 +64,14 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         for (size_t i = 0; i < n; i++)
             if (status[i].id[0] == '\0' || strlen(status[i].id) > 255)
                 abort();
-    if (whatsapp_params(arena, text, param) > 0) {
-        const char *body = whatsapp_body(arena, "+919876543210", "bid_placed", param, 1, true, &n);
-
+    int n_params = whatsapp_params(arena, text, param);
+    for (int template = 0; template < 2 && n_params > 0; template++) {
+        const char *body = whatsapp_body(arena, "+919876543210", template == 0 ? "bid_placed" : "otp_verification", param,
+                                         (size_t)n_params, true, &n);
         if (body == NULL || strlen(body) != n)
             abort();
+        judge_body(body, n_params, template == 1);
     }
+    (void)hook_signed("secret", text, data, 2);
     return 0;
 }

@@ -22,6 +22,8 @@ SELECT is((SELECT count(*)::int FROM events WHERE name = 'listing_submitted' AND
 SELECT is(create_listing(pg_temp.form(:'stranger', 'b')), 'duplicate_imei', 'an IMEI of an open listing is taken');
 SELECT is((SELECT count(*)::int FROM listings WHERE client_id = :'stranger'), 0, 'and nothing stays of the attempt');
 SELECT is((SELECT count(*)::int FROM events WHERE name = 'listing_submitted'), 1, 'no event either');
+SELECT throws_ok(format('SELECT create_listing(%L)', pg_temp.form(:'owner', 'e') || jsonb_build_object('id', (:'form'::jsonb) ->> 'id')), '23505', NULL,
+    'an id that is taken is our mistake, and no duplicate of a phone');
 SELECT is(create_listing(pg_temp.form(:'stranger', 'c') || '{"status": "live", "auction_end": "2030-01-01", "highest_amount": 5, "approved_at": "2020-01-01"}'), 'ok',
     'a form that says it is live');
 SELECT is((SELECT status FROM listings WHERE client_id = :'stranger'), 'pending', 'is not');

@@ -151,5 +151,13 @@ SELECT pg_temp.move(:'client', :'o', 'cancelled') \g /dev/null
 SELECT row_eq(format('SELECT status, metadata ->> ''reason'' FROM agent_tasks WHERE id = %L', :'task'), ROW('failed'::text, 'The order was cancelled.'::text), 'a cancelled order ends its tasks');
 SELECT is((SELECT l.status FROM listings l JOIN orders o ON o.listing_id = l.id WHERE o.id = :'o'), 'sold', 'and leaves its listing sold');
 
+
+SELECT pg_temp.order_in(:'client', :'vendor', NULL, :'admin', 'pending_pickup') AS o \gset
+SELECT task FROM pg_temp.assign(:'o', :'agent') \gset
+UPDATE orders SET status = 'cancelled' WHERE id = :'o';   -- by hand, past the functions
+SELECT row_eq(format('SELECT code, state FROM step_task(%L, %L, ''accept'', NULL)', :'agent', :'task'),
+    ROW('invalid_state'::text, 'cancelled'::text), 'nobody begins a task of an order that was cancelled by whatever way');
+SELECT is(pg_temp.step(:'agent', :'task', 'fail'), 'ok', 'he may give it back');
+
 SELECT * FROM finish();
 ROLLBACK;

@@ -223,6 +223,31 @@ without_a_key_nothing_is_sealed_or_looked_up(void **state)
     assert_int_equal(crypto_keyring_newest(CRYPTO_SEAL), 0);
     assert_int_equal(crypto_seal(out, "users.phone", UUID_A, "x", 1), 0);
     assert_false(crypto_lookup("phone", "x", out));
+    char text[CRYPTO_SEALED_TEXT_SIZE(1)], hash[CRYPTO_LOOKUP_TEXT_SIZE];
+    assert_int_equal(crypto_seal_text(text, "users.phone", UUID_A, "x", 1), 0);
+    assert_false(crypto_lookup_text("phone", "x", hash));
+}
+
+static void
+a_child_is_not_given_the_random_bytes_of_its_parent(void **state)
+{
+    (void)state;
+    uint8_t ours[64], theirs[64];
+    int ends[2], status;
+    crypto_random(ours, 1);   /* there is a store of them, which the child inherits */
+    assert_int_equal(pipe(ends), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        crypto_random(theirs, sizeof theirs);
+        exit(write(ends[1], theirs, sizeof theirs) != sizeof theirs);
+    }
+    crypto_random(ours, sizeof ours);
+    assert_int_equal(read(ends[0], theirs, sizeof theirs), sizeof theirs);
+    assert_memory_not_equal(ours, theirs, sizeof ours);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    close(ends[0]);
+    close(ends[1]);
 }
 
 static void
@@ -442,6 +467,7 @@ main(void)
         cmocka_unit_test(uuids_have_their_version_and_are_all_different),
         cmocka_unit_test(otps_are_six_fair_digits),
         cmocka_unit_test(random_bytes_come_in_any_length_and_are_not_given_twice),
+        cmocka_unit_test(a_child_is_not_given_the_random_bytes_of_its_parent),
         cmocka_unit_test_setup(without_a_key_nothing_is_sealed_or_looked_up, no_keys),
         cmocka_unit_test_setup(a_sealed_value_opens_in_its_field_and_row_only, no_keys),
         cmocka_unit_test_setup(equal_values_are_sealed_differently_and_empty_ones_too, no_keys),

@@ -140,6 +140,26 @@ a_row_that_must_be_there_and_is_not_is_our_trouble(void **state)
 }
 
 static void
+need_keys(struct req *r)
+{
+    db_need_keys(r);
+}
+
+static void
+without_keys_and_without_a_database_a_request_is_given_up(void **state)
+{
+    (void)state;
+    struct made *m = made_json("");
+    db_init("host=/nowhere", "test", 2, 1);
+    assert_false(made_run(m, need_keys));
+    assert_int_equal(m->inside.answer.error, ERR_UNAVAILABLE);
+    static const uint8_t key[CRYPTO_KEY_LEN];
+    assert_true(crypto_keyring_add(CRYPTO_HASH, 1, key));
+    assert_true(made_run(m, need_keys));
+    made_free(m);
+}
+
+static void
 a_connection_comes_back_to_the_pool(void **state)
 {
     (void)state;
@@ -160,6 +180,7 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(without_keys_and_without_a_database_a_request_is_given_up),   /* first: it makes the pool */
         cmocka_unit_test(the_session_check_travels_before_the_first_statement_and_once),
         cmocka_unit_test(who_has_no_token_is_not_checked),
         cmocka_unit_test(asking_for_the_user_alone_costs_one_check),

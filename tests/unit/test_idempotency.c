@@ -155,13 +155,46 @@ without_a_key_or_for_our_own_trouble_nothing_is_kept(void **state)
     made_free(m);
 }
 
+static void
+refuse_once(struct req *r)
+{
+    (void)idempotency_refusal(r, "POST /bids", "\\x01", fail(r, ERR_VALIDATION_FAILED));
+}
+
+static void
+without_a_key_to_seal_nothing_is_answered_that_could_not_be_repeated(void **state)
+{
+    (void)state;
+    struct made *m = made_json("");
+    fake_reset();
+    m->req.user.id = USER;
+    m->req.idempotency_key = "key-1";
+    assert_false(made_run(m, refuse_once));
+    assert_int_equal(m->inside.answer.error, ERR_UNAVAILABLE);
+    assert_null(strstr(fake.said, "keep"));
+    made_free(m);
+}
+
+static void
+an_answer_that_does_not_open_is_our_trouble(void **state)
+{
+    (void)state;
+    struct made *m = keyed();
+    remember("f", "400", USER "\\x0000000100");
+    assert_false(made_run(m, refuse_once));
+    assert_int_equal(m->inside.answer.error, ERR_INTERNAL);
+    made_free(m);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(without_a_key_to_seal_nothing_is_answered_that_could_not_be_repeated),   /* first: no key yet */
         cmocka_unit_test(a_refusal_is_kept_sealed_and_comes_again_to_the_letter),
         cmocka_unit_test(the_same_key_for_another_body_is_refused),
         cmocka_unit_test(a_new_key_is_claimed),
+        cmocka_unit_test(an_answer_that_does_not_open_is_our_trouble),
         cmocka_unit_test(without_a_key_or_for_our_own_trouble_nothing_is_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

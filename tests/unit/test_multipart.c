@@ -186,6 +186,7 @@ malformed_shapes_have_names(void **state)
     refuse("--b\r\n" CD "name=x\r\n" CD "name=y\r\n\r\nx\r\n--b--", MULTIPART_BAD_DISPOSITION);
     refuse("--b\r\nContent-Disposition: attachment; name=x\r\n\r\nx\r\n--b--", MULTIPART_BAD_DISPOSITION);
     refuse("--b\r\n" CD "name=x; name=y\r\n\r\nx\r\n--b--", MULTIPART_BAD_DISPOSITION);
+    refuse("--b\r\n" CD "name=x; filename=y; filename=z\r\n\r\nx\r\n--b--", MULTIPART_BAD_DISPOSITION);
     refuse("--b\r\n" CD "name=\"x\r\n\r\nx\r\n--b--", MULTIPART_BAD_DISPOSITION);
     refuse("--b\r\n" CD "name=\"x\\\"\r\n\r\nx\r\n--b--", MULTIPART_BAD_DISPOSITION);
     refuse("--b\r\n" CD "name\r\n\r\nx\r\n--b--", MULTIPART_BAD_DISPOSITION);
