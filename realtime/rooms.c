@@ -29,6 +29,9 @@
 #define HELD_MAX       5000   /* events held back for one join */
 #define JOINS_AT_ONCE  64     /* of one socket, still asking */
 
+/* What stands for a sequence number in join_room: nothing, or a null to be told one. */
+enum { SINCE_UNSAID = -2, SINCE_NOW = -1 };
+
 /* A join_room that waits for its answer. */
 struct join {
     struct ask       ask;
@@ -36,7 +39,7 @@ struct join {
     struct person   *person;
     char             listing[37];
     char             user_id[37]; /* "" for nobody */
-    int64_t          since;       /* what the client has; -1: it does not say */
+    int64_t          since;       /* what the client has, or one of the above */
     int64_t          ack_id;
     bool             left;        /* leave_room overtook it */
     bool             looked, may, complete;
@@ -202,11 +205,15 @@ take_in(struct join *j)
     }
     if (!j->left)
         socketio_set_sequence(k, room, j->reached);
-    int len = snprintf(text, sizeof(text), "{\"success\":true,\"sequence\":%lld%s}", (long long)j->reached,
-                       j->since < 0  ? ""
-                       : j->complete ? ",\"complete\":true"
-                                     : ",\"complete\":false");
-    socketio_ack(k, j->ack_id, text, (size_t)len);
+    if (j->since == SINCE_UNSAID) {
+        ack_success(k, j->ack_id);
+    } else {
+        int len = snprintf(text, sizeof(text), "{\"success\":true,\"sequence\":%lld%s}", (long long)j->reached,
+                           j->since < 0  ? ""
+                           : j->complete ? ",\"complete\":true"
+                                         : ",\"complete\":false");
+        socketio_ack(k, j->ack_id, text, (size_t)len);
+    }
     for (unsigned i = 0; !j->left && i < j->n_held; i++)
         if (j->held[i].id > socketio_sequence(k, room)) {
             socketio_set_sequence(k, room, j->held[i].id);
@@ -280,13 +287,13 @@ is_uuid(const char *s)
     return s[36] == '\0';
 }
 
-/* listingId of the first argument, in lower case; and since, -1 for none. */
+/* listingId of the first argument, in lower case; and since. */
 static bool
 read_room(const struct socketio_event *e, char listing[static 37], int64_t *since)
 {
     struct jr arg = {0}, from;
 
-    *since = -1;
+    *since = SINCE_UNSAID;
     (void)jr_first(e->args, e->args_len, SOCKETPACKET_MAX_DEPTH, &arg);
     if (jr_decode(jr_member(arg, "listingId"), listing, 37) != 36 || !is_uuid(listing))
         return false;
@@ -294,6 +301,8 @@ read_room(const struct socketio_event *e, char listing[static 37], int64_t *sinc
         if (listing[i] >= 'A' && listing[i] <= 'F')
             listing[i] = (char)(listing[i] + 32);
     from = jr_member(arg, "since");
+    if (from.kind == JR_NULL)
+        *since = SINCE_NOW;
     if (from.kind == JR_ABSENT || from.kind == JR_NULL)
         return true;
     char   text[32];

@@ -135,7 +135,7 @@ describe('rooms', () => {
       assert.equal(r.code, 'not_found');
       assert.match(r.error, /\S/);
     }
-    for (const s of [mine, boss]) assert.equal((await s.join(pending)).success, true);
+    for (const s of [mine, boss]) assert.deepEqual(await s.join(pending), { success: true });
     assert.equal((await nobody.join('00000000-0000-4000-8000-000000000000')).code, 'not_found');
     for (const bad of [undefined, null, 7, {}, { listingId: 7 }, { listingId: 'x' }, { listingId: `${pending}0` }, { listingId: pending, since: -1 }, { listingId: pending, since: 'x' }, { listingId: pending, since: 1.5 }]) {
       assert.equal((await nobody.ask('join_room', bad)).code, 'validation_failed', JSON.stringify(bad));
@@ -304,11 +304,12 @@ describe('nothing too early, nothing lost, nothing twice', () => {
   test('join_room with since sends what was missed, in order, once, and then goes on', async () => {
     const id = live(owner, { asking: 900000 });
     const s = await connected();
-    const { sequence: begin } = await s.join(id);
+    const { sequence: begin } = await s.join(id, null);
     for (let i = 0; i < 3; i++) await mustBid(w, anyone(), id, 2000 + 100 * i);
     const heard = await s.hears('new_bid', 3);
     const t = await connected();
     const missed = await t.join(id, heard[0][1]);
+    assert.deepEqual(Object.keys(missed).sort(), ['complete', 'sequence', 'success']);
     assert.equal(missed.success, true);
     assert.equal(missed.complete, true);
     assert.equal(missed.sequence, heard[2][1]);
@@ -338,7 +339,7 @@ describe('nothing too early, nothing lost, nothing twice', () => {
   test('a client that comes and goes while bids fall loses none and hears none twice', async () => {
     const id = live(owner, { asking: 900000 });
     const s = await connected(undefined, { transports: ['websocket'] });
-    let { sequence } = await s.join(id);
+    let { sequence } = await s.join(id, null);
     const seen = [];
     s.on('new_bid', (e, n) => { seen.push(e.newHighestBid); sequence = n; });
     s.on('connect', () => s.join(id, sequence).catch(() => {}));   // it may be cut off again before the answer
@@ -370,7 +371,7 @@ describe('nothing too early, nothing lost, nothing twice', () => {
     const seen = sockets.map(() => []);
     const last = [];
     await Promise.all(sockets.map(async (s, i) => {
-      ({ sequence: last[i] } = await s.join(id));
+      ({ sequence: last[i] } = await s.join(id, null));
       s.on('new_bid', (e, n) => { seen[i].push(e.newHighestBid); last[i] = n; });
       s.on('connect', () => s.join(id, last[i]).catch(() => {}));
     }));

@@ -23,7 +23,7 @@ describe('two gateways', () => {
     s.breaks = [];
     s.on('new_bid', (e, n) => { s.seen.push(e.newHighestBid); s.sequence = n; });
     s.on('disconnect', (why) => s.breaks.push(why));
-    const join = async () => { const r = await s.timeout(5000).emitWithAck('join_room', { listingId: id, ...(s.sequence === undefined ? {} : { since: s.sequence }) }); s.sequence ??= r.sequence; };
+    const join = async () => { const r = await s.timeout(5000).emitWithAck('join_room', { listingId: id, since: s.sequence ?? null }); s.sequence ??= r.sequence; };
     await new Promise((r) => { s.once('connect', r); });
     await join();
     s.on('connect', () => join().catch(() => {}));
