@@ -67,6 +67,16 @@ must(bool good)
         abort();
 }
 
+/* Each of them counts: a POST without its token would stop the queue. */
+static void
+add_header(const char *line)
+{
+    struct curl_slist *more = curl_slist_append(post.headers, line);
+
+    must(more != NULL);
+    post.headers = more;
+}
+
 void
 post_open(const char *url, const char *token, int call_s)
 {
@@ -77,12 +87,12 @@ post_open(const char *url, const char *token, int call_s)
     snprintf(bearer, len, "Authorization: Bearer %s", token);
     post.url = url;
     post.call_s = call_s;
-    post.headers = curl_slist_append(NULL, bearer);
-    post.headers = curl_slist_append(post.headers, "Content-Type: application/json");
-    post.headers = curl_slist_append(post.headers, "Accept: application/json");
-    post.headers = curl_slist_append(post.headers, "Expect:");
+    add_header(bearer);
+    add_header("Content-Type: application/json");
+    add_header("Accept: application/json");
+    add_header("Expect:");
     free(bearer);
-    must(post.headers != NULL && (post.multi = curl_multi_init()) != NULL);
+    must((post.multi = curl_multi_init()) != NULL);
     curl_multi_setopt(post.multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, (long)POST_MAX);
     curl_multi_setopt(post.multi, CURLMOPT_MAXCONNECTS, (long)POST_MAX);
     curl_multi_setopt(post.multi, CURLMOPT_PIPELINING, CURLPIPE_MULTIPLEX);
@@ -92,8 +102,8 @@ post_open(const char *url, const char *token, int call_s)
         CURL *easy = c->easy = curl_easy_init();
 
         must(easy != NULL);
-        curl_easy_setopt(easy, CURLOPT_URL, url);
-        curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+        must(curl_easy_setopt(easy, CURLOPT_URL, url) == CURLE_OK
+             && curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK);
         curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
         curl_easy_setopt(easy, CURLOPT_PIPEWAIT, strncmp(url, "https:", 6) == 0 ? 1L : 0L);
         curl_easy_setopt(easy, CURLOPT_HTTPHEADER, post.headers);
@@ -137,7 +147,7 @@ post_room(void)
     return POST_MAX - post.n_busy;
 }
 
-void
+bool
 post_begin(struct message *m)
 {
     struct call *c = post.call;
@@ -156,8 +166,13 @@ post_begin(struct message *m)
     curl_easy_setopt(c->easy, CURLOPT_POSTFIELDSIZE, (long)c->message.len);
     curl_easy_setopt(c->easy, CURLOPT_TIMEOUT_MS, ms);
     curl_easy_setopt(c->easy, CURLOPT_CONNECTTIMEOUT_MS, ms < 5000 ? ms : 5000L);
-    must(curl_multi_add_handle(post.multi, c->easy) == CURLM_OK);
+    if (curl_multi_add_handle(post.multi, c->easy) != CURLM_OK) {   /* no memory: nothing was sent */
+        message_clear(&c->message);
+        c->busy = false;
+        return false;
+    }
     post.n_busy++;
+    return true;
 }
 
 /* What became of C, which libcurl ended with RESULT. */

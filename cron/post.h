@@ -18,8 +18,8 @@ void post_close(void);
 /* How many more calls can be begun. */
 int post_room(void);
 
-/* Post M; its body becomes post's.  There must be room. */
-void post_begin(struct message *m);
+/* Post M; its body becomes post's.  There must be room.  False: no memory, and nothing was sent. */
+bool post_begin(struct message *m);
 
 /* Move the data; up to N calls that ended go to OUT: their number. */
 int post_ended(struct outcome *out, int n);

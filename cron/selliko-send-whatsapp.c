@@ -134,7 +134,11 @@ take(int64_t now)
         return false;
     }
     for (int i = 0; i < n; i++)
-        post_begin(&m[i]);
+        if (!post_begin(&m[i]) && sender.n_ended < POST_MAX)
+            sender.ended[sender.n_ended++] = (struct outcome){
+                .id = m[i].id, .attempt = m[i].attempt, .answer = { .outcome = WHATSAPP_RETRY, .error = "no memory" },
+                .delay_s = whatsapp_delay(WHATSAPP_RETRY, m[i].attempt, 0, 0),
+            };
     return true;
 }
 

@@ -615,6 +615,7 @@ db_pipeline(struct db *db, struct arena *a, struct db_call *calls, int n)
         return false;
     uint64_t began = metrics_clock_ns(), deadline = deadline_ns();
     bool good = PQenterPipelineMode(db->conn) == 1;
+    db->gave_up = !good;   /* it is busy with something that nobody asked for */
     int sent = 0;
     while (good && sent < n)
         good = send_statement(db, &calls[sent++]);

@@ -143,6 +143,8 @@ finish(struct running *r, bool kill_it)
         r->job->status = IMAGE_FAILED;
     else if (r->len > 0 && r->line[r->len - 1] == '\n')
         r->job->status = read_line(r->job, r->line);
+    else if (WIFEXITED(status) && WEXITSTATUS(status) == IMAGE_UNSAID)
+        r->job->status = IMAGE_FAILED;
     else if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
         r->job->status = IMAGE_FAILED; /* by the kernel, out of memory, or by an administrator */
     else

@@ -26,6 +26,9 @@ enum image_status {
     IMAGE_FAILED,      /* ours: the worker could not be started, or was too slow on a busy machine */
 };
 
+/* The worker's exit status when it could not say how it went: ours, not the file's. */
+enum { IMAGE_UNSAID = 74 };
+
 /* One file's work.  The strings are the caller's and must live until image_run returns. */
 struct image_job {
     enum image_kind kind;

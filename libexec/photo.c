@@ -16,7 +16,8 @@
  *     error storage           a result could not be written (disk full)
  *     error internal          this program could not do its work: standard error says why
  *
- * and the exit status is 0.  No line means that the file killed the worker.  After anything but ok, what
+ * and the exit status is 0.  No line means that the file killed the worker, or, with exit status
+ * IMAGE_UNSAID, that it could not be written.  After anything but ok, what
  * was written into DIR is not to be used.
  *
  * Image decoders are the largest pile of code that strangers' bytes ever meet here, so they run in a
@@ -51,6 +52,7 @@
 #include <lcms2.h>
 #include <wand/MagickWand.h>
 
+#include "image.h"
 #include "imagehead.h"
 
 #define PIXELS_MAX 50000000u
@@ -86,7 +88,7 @@ answer(const char *fmt, ...)
     n = vsnprintf(line, sizeof line, fmt, ap);
     va_end(ap);
     if (n > 0 && write(STDOUT_FILENO, line, (size_t)n) != n)
-        _exit(1);
+        _exit(IMAGE_UNSAID);
     /* not exit: the filter forbids what libraries like to do at the end, and nothing is left to flush */
     _exit(0);
 }
@@ -186,8 +188,8 @@ start_magick(const char *dir, const char *name)
         errno = 0;
         give_up("ImageMagick did not take the policy");
     }
-    unlink(file);
-    rmdir(folder);
+    if (unlink(file) != 0 || rmdir(folder) != 0)   /* it would be published with the results */
+        answer("error storage\n");
 }
 
 #if defined(__x86_64__)
