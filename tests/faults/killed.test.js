@@ -126,12 +126,12 @@ test('nginx, a spawner and the gateway are killed: each is started again', { tim
 
 test('a setting that is not right: quickstart says which, and what runs runs on', { timeout: 120000 }, async () => {
   await until('all run', () => w.quickstart('status').then(() => true, () => false), 40);
-  const before = pids('auth');
+  const before = w.pids('auth');
   const env = w.env;
   w.env = { ...env, BID_MIN_INCREMENT: 'much', SENTRY_DSN: 'there' };
   await assert.rejects(w.quickstart(), /BID_MIN_INCREMENT: [^]*SENTRY_DSN: /);
   w.env = env;
-  assert.deepEqual(pids('auth'), before);
+  assert.deepEqual(w.pids('auth'), before);
   assert.match(await w.ctl('setting', 'BID_MIN_INCREMENT'), /^10000$/m);
   await w.quickstart('status');
 });

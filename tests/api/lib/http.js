@@ -86,7 +86,7 @@ function request(base, method, path, o = {}) {
     q.on('timeout', () => q.destroy(new Error(`${method} ${path}: no answer`)));
     // A kept connection that nginx closed meanwhile, and that was not looked at: what only reads is asked again.
     q.on('error', (e) => {
-      if (q.reusedSocket && e.code === 'ECONNRESET' && method === 'GET' && !o.again) request(base, method, path, { ...o, again: true }).then(resolve, reject);
+      if (q.reusedSocket && ['ECONNRESET', 'EPIPE'].includes(e.code) && method === 'GET' && !o.again) request(base, method, path, { ...o, again: true }).then(resolve, reject);
       else reject(e);
     });
     q.end(body);
