@@ -42,11 +42,35 @@ enum { NEAR = 100 };
     "  FROM orders o WHERE true {?1 AND o.client_id = $1::uuid ?} {?2 AND o.vendor_id = $2::uuid ?}" \
     " {?3 AND o.agent_id = $3::uuid ?} {?4 AND o.status = $4 ?}"
 
+/* Nearly everybody has orders in one part only, that of his role: it is walked alone, and the other two are only
+ * asked whether there is anything (a fifth less work than merging with nothing, twice). */
+#define AS_ONE(column, other, another) \
+    "SELECT " ORDER_COLUMNS ", (EXISTS (SELECT FROM orders x WHERE x." other " = $1::uuid)" \
+    "   OR EXISTS (SELECT FROM orders x WHERE x." another " = $1::uuid)) AS _elsewhere" \
+    "  FROM orders o WHERE o." column " = $1::uuid {?2 AND o.status = $2 ?}" NEWEST " LIMIT $3 OFFSET $4"
+SQL(as_client, AS_ONE("client_id", "vendor_id", "agent_id"));
+SQL(as_vendor, AS_ONE("vendor_id", "client_id", "agent_id"));
+SQL(as_agent, AS_ONE("agent_id", "client_id", "vendor_id"));
+
 SQL(my_page, "SELECT " ORDER_COLUMNS MINE(NEAREST) NEWEST " LIMIT $3 OFFSET $4");
 SQL(my_deep_page, "SELECT " ORDER_COLUMNS MINE("") NEWEST " LIMIT $3 OFFSET $4");
 SQL(my_total, "SELECT count(*) " MINE(""));
 SQL(all_page, "SELECT " ORDER_COLUMNS ALL NEWEST " LIMIT $5 OFFSET $6");
 SQL(all_total, "SELECT count(*) " ALL);
+
+static const struct rows *
+my_orders(struct req *r, const struct page *page, const char *const *mine)
+{
+    const char *role = r->user.claimed;
+    struct sql *one = strcmp(role, "CLIENT") == 0   ? &as_client
+                      : strcmp(role, "VENDOR") == 0 ? &as_vendor
+                      : strcmp(role, "AGENT") == 0  ? &as_agent
+                                                    : NULL;
+    const struct rows *rows = one != NULL ? db_rows_(r, one, mine, 4) : NULL;
+    if (rows != NULL && (r->user.role == ROLE_ADMIN || (rows->n > 0 && !rows_bool(rows, 0, "_elsewhere"))))
+        return rows;
+    return db_rows_(r, page->page * page->limit <= NEAR ? &my_page : &my_deep_page, mine, 4);
+}
 
 /* GET /orders ?clientId&vendorId&agentId&status: those in which the caller has a part, all to an
  * administrator.  Naming somebody else is forbidden. */
@@ -71,7 +95,7 @@ list_orders(struct req *r)
     const struct rows *rows = NULL;
     bool only_mine = client == NULL && vendor == NULL && agent == NULL && r->user.role != ROLE_ADMIN;
     if (only_mine) {
-        rows = db_rows_(r, page.page * page.limit <= NEAR ? &my_page : &my_deep_page, mine, 4);
+        rows = my_orders(r, &page, mine);
         only_mine = r->user.role != ROLE_ADMIN;
     }
     if (!only_mine)

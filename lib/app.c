@@ -192,6 +192,7 @@ read_token(struct req *r)
     r->user.id = in->claims.user_id;
     r->user.session_id = in->claims.session_id;
     r->user.phone = in->claims.phone;
+    r->user.claimed = in->claims.role;
 }
 
 static void

@@ -426,7 +426,7 @@ rows_members(struct jw *j, const struct rows *rows, int i)
         const struct column *c = &rows->cols->col[k];
         if (c->kind == K_SILENT)
             continue;
-        if (strcmp(prefix, c->prefix) != 0) {
+        if ((*prefix | *c->prefix) != '\0' && strcmp(prefix, c->prefix) != 0) {
             if (*prefix != '\0')
                 jw_end(j);
             if (*c->prefix != '\0')

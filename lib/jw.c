@@ -103,14 +103,18 @@ static void
 put_escaped(struct jw *j, const char *s, size_t len)
 {
     static const char hex[] = "0123456789abcdef";
+    static const bool plain[256] = { [0x20 ... 0x21] = true, [0x23 ... 0x5b] = true, [0x5d ... 0x7f] = true };
+    size_t first = 0;   /* that needs care: seldom there is one */
+    while (first < len && plain[(unsigned char)s[first]])
+        first++;
     bool wellformed = true;
-    for (size_t i = 0; i < len; i++)
+    for (size_t i = first; i < len; i++)
         if ((unsigned char)s[i] >= 0x80) {
             wellformed = valid_utf8(s, len);
             break;
         }
     size_t from = 0;
-    for (size_t i = 0; i < len; i++) {
+    for (size_t i = first; i < len; i++) {
         unsigned char c = (unsigned char)s[i];
         if (c >= 0x20 && c != '"' && c != '\\' && (c < 0x80 || wellformed))
             continue;

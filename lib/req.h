@@ -36,6 +36,7 @@ struct user {
     const char *session_id;
     const char *phone;       /* from the token */
     enum role role;          /* the database's, known after the first statement or req_user; 0 before */
+    const char *claimed;     /* his role as the token has it ("VENDOR"): where to look first, never what he may */
 };
 
 struct req {
