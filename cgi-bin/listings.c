@@ -100,12 +100,14 @@ SQL(its_bids,   /* amounts rise with time in a listing: the highest first is the
     "  FROM bids b JOIN listings l ON l.id = b.listing_id WHERE b.listing_id = $2"
     " ORDER BY b.amount DESC LIMIT 100");
 
-/* GET /listings/:id -> the listing, its bids, the highest of them.  Counts a look, not the owner's. */
+/* GET /listings/:id -> the listing, its bids, the highest of them.  Counts a look, not the owner's
+ * and not that of a HEAD. */
 static reply
 show_listing(struct req *r)
 {
     const char *id = r->arg[0], *viewer = r->user.id;
-    (void)db_queue(r, viewed, viewer, id);
+    if (!r->is_head)
+        (void)db_queue(r, viewed, viewer, id);
     int bids_ticket = db_queue(r, its_bids, viewer, id);
     const struct rows *listing = db_row(r, one, viewer, id);
     if (listing == NULL)

@@ -336,7 +336,8 @@ serve(struct conn *c, struct arena *arena)
     r->inside = in;
     r->arena = arena;
     r->method = param(r, "REQUEST_METHOD");
-    if (strcmp(r->method, "HEAD") == 0)
+    r->is_head = strcmp(r->method, "HEAD") == 0 || strcmp(param(r, "CLIENT_METHOD"), "HEAD") == 0;
+    if (r->is_head)
         r->method = "GET";
     r->path = param(r, "DOCUMENT_URI");
     r->query = param(r, "QUERY_STRING");

@@ -42,6 +42,7 @@ struct user {
 struct req {
     struct arena *arena;
     const char *method, *path, *query;   /* HEAD is GET here; query "" when there is none */
+    bool is_head;                        /* nobody will see the answer's body */
     const char *id;                      /* X-Request-Id */
     const char *ip;
     const char *user_agent;              /* "" when there is none, at most 300 bytes of valid UTF-8 */

@@ -432,10 +432,11 @@ test('equal requests get equal URLs', async () => {
   if (exp(a) === exp(b)) assert.deepEqual(a.body.listing.photos, b.body.listing.photos);
 });
 
-test('a look is counted, the owner\'s is not', async () => {
+test('a look is counted, the owner\'s is not, nor a HEAD, which looks at nothing', async () => {
   const l = await liveListing(w, client, admin);
   const views = async () => (await w.get(`/listings/${l.id}`, client.token)).body.listing.views;
   const before = await views();
+  for (const who of [stranger, vendor, {}]) assert.equal((await w.request('HEAD', `/listings/${l.id}`, { token: who.token })).status, 200);
   for (const who of [stranger, vendor, {}]) await w.get(`/listings/${l.id}`, who.token);
   await until('three views', async () => await views() === before + 3, 10);
   assert.equal(await views(), before + 3);
