@@ -325,7 +325,12 @@ BEGIN
 
         code[i] := 'accepted';
         instant := p_amount[i] >= l_asking[j];
-        at := greatest(at, l_at[j] + interval '1 microsecond');   -- rises with the amounts
+        -- It rises with the amounts, in the milliseconds that people are told, too; by the least there is
+        -- where that would run far ahead of the clock, or past the end.
+        IF at < l_at[j] + interval '1 millisecond' THEN
+            at := greatest(at, l_at[j] + CASE WHEN l_at[j] < least(at + interval '250 milliseconds', l_end[j] - interval '1 millisecond')
+                                              THEN interval '1 millisecond' ELSE interval '1 microsecond' END);
+        END IF;
         b := b + 1;
         bid_at[i] := b;
         b_new[b] := false;
