@@ -565,6 +565,14 @@ clear(void *what)
     PQclear(rows->res);
 }
 
+/* Whether RES is libpq's own word, that it had no memory for what the server said: that may have been anything
+ * (that a statement is prepared, say), so the connection is not as we believe. */
+static bool
+is_lost(const PGresult *res)
+{
+    return PQresultStatus(res) == PGRES_FATAL_ERROR && PQresultErrorField(res, PG_DIAG_SQLSTATE) == NULL;
+}
+
 /* The answer to one statement of the pipeline.  False: it failed, or was aborted by one before it. */
 static bool
 read_answer(struct db *db, struct db_call *call, uint64_t deadline, bool *noted)
@@ -578,6 +586,7 @@ read_answer(struct db *db, struct db_call *call, uint64_t deadline, bool *noted)
         bool this_good = status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK;
         if (!this_good) {
             good = false;
+            db->gave_up |= is_lost(res);
             if (i == 0)
                 db->is_prepared[call->id] = false;
             if (!*noted && status != PGRES_PIPELINE_ABORTED)
@@ -663,6 +672,7 @@ db_command(struct db *db, const char *text)
     bool good = status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK;
     if (!good)
         note_failure(db, res);
+    db->gave_up |= is_lost(res);
     PQclear(res);
     db->in_transaction = PQtransactionStatus(db->conn) == PQTRANS_INTRANS
         || PQtransactionStatus(db->conn) == PQTRANS_INERROR;

@@ -252,7 +252,8 @@ for (const program of ['bids', 'auth']) {
         arm(program, KINDS[kind], n);
         for (const p of pids(program)) process.kill(p, 'SIGKILL');
         await until('it is gone', () => exits(program).length > ended);
-        await until(`${program} serves after ${kind} ${n}`, () => answers(program), 30);
+        const logged = w.log(program).length;
+        await until(`${program} serves after ${kind} ${n}`, () => answers(program), 30).catch((e) => { throw new Error(`${e.message}\n${w.log(program).slice(logged).slice(0, 3000)}`); });
         return { ...disarm(program), ends: exits(program).slice(ended + 1) };
       };
       const { seen } = await start(FAR), outcomes = {};
