@@ -12,7 +12,7 @@
 'use strict';
 const fs = require('node:fs');
 const path = require('node:path');
-const { execFileSync } = require('node:child_process');
+const { spawnSync } = require('node:child_process');
 
 const TOP = path.resolve(__dirname, '..');
 const BUILD = path.resolve(process.argv[2] ?? path.join(TOP, 'build/coverage'));
@@ -45,7 +45,11 @@ function* counters(dir) {
 // what it tests) has run where one of them has.
 const gcda = [...counters(BUILD)];
 for (let i = 0; i < gcda.length; i += 8) {
-  const out = execFileSync('gcov', ['--json-format', '--stdout', ...gcda.slice(i, i + 8)], { maxBuffer: 1 << 29, cwd: BUILD, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
+  const { stdout: out, stderr, status } = spawnSync('gcov', ['--json-format', '--stdout', ...gcda.slice(i, i + 8)], { maxBuffer: 1 << 29, cwd: BUILD, encoding: 'utf8' });
+  if (status !== 0) {   // a stamp that does not fit: what ran is not what was built since
+    console.log(`gcov ended with ${status} (were sources changed while the tests ran?): ${(stderr ?? '').slice(0, 1000)}`);
+    process.exit(1);
+  }
   for (const text of out.split('\n')) {
     if (!text.startsWith('{')) continue;
     const about = JSON.parse(text);
