@@ -12,7 +12,7 @@
  * end that is nearer. */
 #include "cron.h"
 
-enum { BATCH = 50 /* whose bidders wait for one transaction */, PAUSE_MS = 500, BUSY_MS = 50, PATIENCE_MS = 10000 };
+enum { BATCH = 200 /* whose late bidders wait for one transaction */, PAUSE_MS = 500, BUSY_MS = 50, PATIENCE_MS = 10000 };
 
 SQL(close_due, "SELECT close_auctions($1, $2) AS closed");
 SQL(next_end, "SELECT ceil(extract(epoch FROM auction_end - clock_timestamp()) * 1000)::bigint AS ms FROM listings"
