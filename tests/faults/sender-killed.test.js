@@ -154,7 +154,8 @@ describe('killed while the API works', () => {
     for (let kills = 0; w.count('queued') + w.count('sending') > 0; kills++) {
       assert.ok(kills < 200, 'it gets on');
       const s = w.send();
-      const early = sleep(20 + Math.random() * 120).then(() => true);
+      // Ever later, for where it is slow it would never come to anything
+      const early = sleep(20 + Math.random() * (120 + 20 * kills)).then(() => true);
       if (await Promise.race([early, s.ended.then(() => false)])) {
         s.process.kill('SIGKILL');
         await s.ended;
