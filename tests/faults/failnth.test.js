@@ -291,8 +291,8 @@ const UTILITIES = {
     const ids = shop.queueMessages(users), otp = shop.queueOtp(to, '012345');
     const sent = (p) => shop.api.messages.slice(before_).filter((m) => m.body.to === p.slice(1)).length;
     return async (where) => {
-      shop.endLeases();
-      for (let i = 0; shop.others(ids, 'sent') > 0 && i < 3; i++) { shop.hurry(); const r = await utility('selliko-send-whatsapp'); assert.equal(r.code, 0, `${where}\nthen: ${r.log}`); }
+      shop.endLeases();   // what nobody knows of is judged now
+      for (let i = 0; i === 0 || (shop.others(ids, 'sent') > 0 && i < 3); i++) { shop.hurry(); const r = await utility('selliko-send-whatsapp'); assert.equal(r.code, 0, `${where}\nthen: ${r.log}`); }
       assert.deepEqual(ids.map((id) => shop.row(id).status), ['sent', 'sent'], where);
       for (const u of users) assert.ok([1, 2].includes(sent(u.phone)), `${where}: ${sent(u.phone)} times`);
       const o = shop.row(otp);
