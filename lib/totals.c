@@ -14,7 +14,8 @@
 #include <pthread.h>
 #include <time.h>
 
-enum { SLOTS = 256, KEY_MAX = 200, FRESH_MS = 1000, LIFE_MS = 2000, WAIT_MS = 1000 };
+/* PUBLIC_MS: pages for nobody in particular are kept by nginx for up to two seconds themselves. */
+enum { SLOTS = 256, KEY_MAX = 200, FRESH_MS = 1000, LIFE_MS = 2000, PUBLIC_MS = 200, WAIT_MS = 1000 };
 
 static struct {
     pthread_mutex_t lock;
@@ -69,22 +70,24 @@ wait_until(int64_t end_ms)
 
 /* True: *TOTAL is what was counted.  False: the caller is to count, as flight F. */
 static bool
-remembered(const char *key, int64_t *total, struct flight *f)
+remembered(struct req *r, const char *key, int64_t *total, struct flight *f)
 {
     struct slot *s = slot_of(key);
+    int64_t fresh_ms = r->user.id != NULL ? FRESH_MS : PUBLIC_MS, life_ms = r->user.id != NULL ? LIFE_MS : PUBLIC_MS;
     pthread_mutex_lock(&table.lock);
     int64_t began = now_ms(), now = began;
     for (;; now = now_ms()) {
         bool same = strcmp(s->key, key) == 0;
         int64_t age = same && s->has_total ? now - s->counted_ms : INT64_MAX;
         bool counting = same && s->flight != 0;
-        if (age < FRESH_MS || (age < LIFE_MS && counting)) {
+        if (age < fresh_ms || (age < life_ms && counting)) {
             *total = s->total;
             pthread_mutex_unlock(&table.lock);
             return true;
         }
         if (!counting || now - began >= WAIT_MS)
             break;
+        db_let_go(r);   /* the one who counts may be waiting for the connection that this request holds */
         wait_until(began + WAIT_MS);
     }
     if (strcmp(s->key, key) != 0) {
@@ -137,7 +140,7 @@ totals_count(struct req *r, const char *key, struct sql *count, const char *cons
     if (key == NULL || strlen(key) >= KEY_MAX)
         return count_now(r, count, param, n_param);
     struct flight *f = arena_zalloc(r->arena, 1, sizeof *f);
-    if (remembered(key, &total, f))
+    if (remembered(r, key, &total, f))
         return total;
     arena_own(r->arena, f, call_off);
     total = count_now(r, count, param, n_param);

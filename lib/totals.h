@@ -4,7 +4,8 @@
  * page may lag by two seconds.  A page that is not full tells its total exactly and needs no count.
  *
  * Of many requests that want one total at the same moment one counts and the others wait for it; and from
- * the first second on one counts it anew while the others still take what there is.  Kept in this process
+ * the first second on one counts it anew while the others still take what there is.  For who is not signed in it
+ * is counted anew after a fifth of a second, because his page is kept by the web server for up to two.  Kept in this process
  * alone; any thread. */
 #ifndef SELLIKO_TOTALS_H
 #define SELLIKO_TOTALS_H

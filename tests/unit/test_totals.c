@@ -23,13 +23,16 @@ a_page_that_is_not_full_tells_its_total_without_a_count(void **state)
     made_free(m);
 }
 
+static struct req_inside inside;
+static struct req reader = { .inside = &inside, .user.id = "0b8a1d7e-7a39-4f7c-9c3f-0a1b2c3d4e5f" }, nobody = { .inside = &inside };
+
 /* Count TOTAL for KEY, as a request that has to. */
 static void
 count(const char *key, int64_t total)
 {
     struct flight f;
     int64_t old;
-    assert_false(remembered(key, &old, &f));
+    assert_false(remembered(&reader, key, &old, &f));
     land(&f, total);
 }
 
@@ -46,9 +49,9 @@ a_total_is_remembered_for_its_list_only(void **state)
     int64_t total = 0;
     struct flight f;
     count("market apple", 77);
-    assert_true(remembered("market apple", &total, &f));
+    assert_true(remembered(&reader, "market apple", &total, &f));
     assert_int_equal(total, 77);
-    assert_false(remembered("market samsung", &total, &f));
+    assert_false(remembered(&reader, "market samsung", &total, &f));
     call_off(&f);
 }
 
@@ -60,12 +63,26 @@ a_total_is_never_two_seconds_old(void **state)
     struct flight f;
     count("old", 1);
     age("old", LIFE_MS);
-    assert_false(remembered("old", &total, &f));
+    assert_false(remembered(&reader, "old", &total, &f));
     usleep(20000);
     land(&f, 2);
     age("old", FRESH_MS - 20);   /* it is as old as the beginning of its count */
-    assert_false(remembered("old", &total, &f));
+    assert_false(remembered(&reader, "old", &total, &f));
     call_off(&f);
+}
+
+static void
+for_who_is_not_signed_in_it_is_counted_anew_soon_because_his_page_is_kept_too(void **state)
+{
+    (void)state;
+    int64_t total = 0;
+    struct flight f;
+    count("public", 1);
+    assert_true(remembered(&nobody, "public", &total, &f));
+    age("public", PUBLIC_MS);
+    assert_true(remembered(&reader, "public", &total, &f));
+    assert_false(remembered(&nobody, "public", &total, &f));
+    land(&f, 2);
 }
 
 static void
@@ -76,11 +93,11 @@ while_one_counts_anew_the_others_take_what_there_is(void **state)
     struct flight f, other;
     count("renewed", 1);
     age("renewed", FRESH_MS);
-    assert_false(remembered("renewed", &total, &f));
-    assert_true(remembered("renewed", &total, &other));
+    assert_false(remembered(&reader, "renewed", &total, &f));
+    assert_true(remembered(&reader, "renewed", &total, &other));
     assert_int_equal(total, 1);
     land(&f, 2);
-    assert_true(remembered("renewed", &total, &other));
+    assert_true(remembered(&reader, "renewed", &total, &other));
     assert_int_equal(total, 2);
 }
 
@@ -109,7 +126,7 @@ ask(void *key)
     struct flight f;
     int64_t total = 0;
     pthread_barrier_wait(&gate);
-    if (!remembered(key, &total, &f)) {
+    if (!remembered(&reader, key, &total, &f)) {
         counts++;
         usleep(50000);   /* long enough for all to come */
         land(&f, total = 5);
@@ -140,7 +157,7 @@ ask_alone(void *key)
 {
     struct flight f;
     int64_t total = 0;
-    if (!remembered(key, &total, &f)) {
+    if (!remembered(&reader, key, &total, &f)) {
         counts++;
         land(&f, 6);
     }
@@ -157,7 +174,7 @@ a_count_that_is_given_up_leaves_it_to_who_waits(void **state)
     int64_t total = 0;
     pthread_t waiter;
     counts = 0;
-    assert_false(remembered(key, &total, f));
+    assert_false(remembered(&reader, key, &total, f));
     arena_own(m->req.arena, f, call_off);
     pthread_create(&waiter, NULL, ask_alone, key);
     usleep(50000);
@@ -175,11 +192,11 @@ nobody_waits_for_ever_for_a_count(void **state)
     (void)state;
     struct flight stuck, f;
     int64_t total = 0;
-    assert_false(remembered("stuck", &total, &stuck));
-    assert_false(remembered("stuck", &total, &f));   /* after WAIT_MS */
+    assert_false(remembered(&reader, "stuck", &total, &stuck));
+    assert_false(remembered(&reader, "stuck", &total, &f));   /* after WAIT_MS */
     land(&f, 7);
     land(&stuck, 1);                                 /* too late to count */
-    assert_true(remembered("stuck", &total, &f));
+    assert_true(remembered(&reader, "stuck", &total, &f));
     assert_int_equal(total, 7);
 }
 
@@ -196,11 +213,11 @@ a_list_that_takes_the_place_of_another_keeps_its_own_total(void **state)
         if (slot_of(a) == slot_of(b))
             break;
     }
-    assert_false(remembered(a, &total, &fa));
-    assert_false(remembered(b, &total, &fb));
+    assert_false(remembered(&reader, a, &total, &fa));
+    assert_false(remembered(&reader, b, &total, &fb));
     land(&fa, 1);
     land(&fb, 2);
-    assert_true(remembered(b, &total, &fb));
+    assert_true(remembered(&reader, b, &total, &fb));
     assert_int_equal(total, 2);
 }
 
@@ -211,6 +228,7 @@ main(void)
         cmocka_unit_test(a_page_that_is_not_full_tells_its_total_without_a_count),
         cmocka_unit_test(a_total_is_remembered_for_its_list_only),
         cmocka_unit_test(a_total_is_never_two_seconds_old),
+        cmocka_unit_test(for_who_is_not_signed_in_it_is_counted_anew_soon_because_his_page_is_kept_too),
         cmocka_unit_test(while_one_counts_anew_the_others_take_what_there_is),
         cmocka_unit_test(a_page_is_not_denied_by_an_older_total),
         cmocka_unit_test(of_many_who_ask_at_once_one_counts),
