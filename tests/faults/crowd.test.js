@@ -1,6 +1,6 @@
 'use strict';
 // More than can be done: what waits keeps nothing else waiting, and what would wait too long is refused at once.
-const { test, before } = require('node:test');
+const { test, before, after } = require('node:test');
 const assert = require('node:assert/strict');
 const fs = require('node:fs');
 const http = require('node:http');
@@ -15,6 +15,7 @@ const gate = path.join(dir, 'gate');
 const worker = path.join(dir, 'worker');
 const w = own({ RATE_LIMITS: 'off', PHOTO_WORKER: worker });
 let client;
+after(() => fs.rmSync(dir, { recursive: true, force: true }));
 const crowd = new http.Agent({ maxSockets: 1000 });
 before(async () => {
   await w.started;
