@@ -6,11 +6,12 @@
  *
  *        listening socket ──► accept4 ──► conn ──► epoll ──► readable ──► FCGX_Accept_r ──► handler
  *                                           ▲                  │ end of file                  │
- *                                           └── armed again ───┴► closed     FCGX_Finish_r ◄──┘   */
+ *                                           └── armed again ───┴► closed     fcgiout_send ◄───┘   */
 #include "req_inside.h"
 
 #include "config.h"
 #include "crypto.h"
+#include "fcgiout.h"
 #include "fileurl.h"
 #include "log.h"
 #include "metrics.h"
@@ -30,6 +31,9 @@
 
 /* How long, once told to stop, requests over kept connections are still answered. */
 #define DRAIN_MS 1000
+
+/* What nginx reads of a head (fastcgi_buffer_size). */
+#define HEAD_MAX 16384
 
 struct conn {
     FCGX_Request fcgi;
@@ -276,25 +280,26 @@ phrase_of(int status)
     }
 }
 
-static void
+/* False when the web server does not take it. */
+static bool
 send_answer(struct req *r)
 {
     struct req_inside *in = r->inside;
-    FCGX_Stream *out = in->fcgi->out;
-    char head[256];
-    int len = snprintf(head, sizeof head, "Status: %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n",
-                       in->answer.status, phrase_of(in->answer.status), in->answer.content_type, in->answer.len);
-    FCGX_PutStr(head, len, out);
+    char head[HEAD_MAX];
+    size_t len = (size_t)snprintf(head, sizeof head, "Status: %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n",
+                                  in->answer.status, phrase_of(in->answer.status), in->answer.content_type, in->answer.len);
     bool says_cache = false;
     for (int i = 0; i < in->n_headers; i++) {
-        FCGX_FPrintF(out, "%s: %s\r\n", in->header[i].name, in->header[i].value);
-        says_cache |= strcmp(in->header[i].name, "Cache-Control") == 0;
+        const char *name = in->header[i].name, *value = in->header[i].value;
+        if (len + strlen(name) + strlen(value) + 100 > sizeof head)   /* the last line finds room */
+            abort();
+        len += (size_t)snprintf(head + len, sizeof head - len, "%s: %s\r\n", name, value);
+        says_cache |= strcmp(name, "Cache-Control") == 0;
     }
     bool cached = in->route != NULL && (in->route->flags & CACHEABLE) != 0 && in->answer.status == 200 && !in->has_token;
-    const char *cache = says_cache ? "\r\n" : cached ? "Cache-Control: public, max-age=1\r\n\r\n"
-                                                    : "Cache-Control: no-store\r\n\r\n";
-    FCGX_PutStr(cache, (int)strlen(cache), out);
-    FCGX_PutStr(in->answer.body, (int)in->answer.len, out);
+    len += (size_t)snprintf(head + len, sizeof head - len, "%s\r\n", says_cache ? "" : cached ? "Cache-Control: public, max-age=1\r\n"
+                                                                                         : "Cache-Control: no-store\r\n");
+    return fcgiout_send(in->fcgi->ipcFd, in->fcgi->requestId, head, len, in->answer.body, in->answer.len);
 }
 
 /* Read what the handler left of the body: a connection that is closed or reused with bytes on it
@@ -360,9 +365,9 @@ serve(struct conn *c, struct arena *arena)
     if (in->route != NULL && (in->route->flags & STREAMS) != 0)
         arena_release(arena);   /* staged files are gone before the answer says that nothing was kept */
 
-    send_answer(r);
     drain(r);
-    FCGX_Finish_r(&c->fcgi);   /* flushes: from here the client has his answer */
+    bool whole = FCGX_GetError(c->fcgi.in) == 0, sent = send_answer(r);   /* from here the client has his answer */
+    FCGX_Free(&c->fcgi, !c->fcgi.keepConnection || !whole || !sent);
     req_db_end(r, in->answer.status < 400);
     if (in->streams)
         app.n_streams--;

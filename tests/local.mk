@@ -13,6 +13,7 @@ UNIT_TESTS += tests/unit/test_idempotency
 UNIT_TESTS += tests/unit/test_input
 UNIT_TESTS += tests/unit/test_reply
 UNIT_TESTS += tests/unit/test_app
+UNIT_TESTS += tests/unit/test_fcgiout
 UNIT_TESTS += tests/unit/test_totals
 UNIT_TESTS += tests/unit/test_fragment
 EXTRA_DIST += tests/unit/request.h tests/unit/fakedb.h
