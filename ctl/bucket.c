@@ -101,19 +101,6 @@ backup_bucket(struct s3_settings *settings, const char **prefix_of_it)
     return true;
 }
 
-static const char *
-why(enum s3_result result)
-{
-    switch (result) {
-    case S3_ABSENT: return "is not in the bucket";
-    case S3_REFUSED: return "the bucket refuses";
-    case S3_UNREACHABLE: return "the bucket does not answer";
-    case S3_FILE: return "the local file cannot be read or written";
-    case S3_OK: case S3_SKIPPED: break;
-    }
-    return "was not tried";
-}
-
 /* A name that stays below the folder or prefix that it is put in, and on its line. */
 static bool
 is_name(const char *name)
@@ -208,7 +195,7 @@ list(int argc, char **argv)
     size_t skip = strlen(prefix);
     enum s3_result result = s3_list(s3, arena_printf(ctl_memory(), "%s%s", prefix, argc > 2 ? argv[2] : ""), false, LIST_S, list_one, &skip);
     if (result != S3_OK)
-        die(CTL_PROBLEM, "listing the bucket: %s", why(result));
+        die(CTL_PROBLEM, "listing the bucket: %s", s3_problem(result));
     s3_close(s3);
     return CTL_OK;
 }
@@ -286,7 +273,7 @@ put(int argc, char **argv)
     if (its_fault)
         die(CTL_PROBLEM, "%s ended with %d", argv[2], WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
     if (!good || result != S3_OK)
-        die(CTL_PROBLEM, "%s: %s", argv[1], ended ? "ended by a signal" : result != S3_OK ? why(result) : "the bucket did not take it");
+        die(CTL_PROBLEM, "%s: %s", argv[1], ended ? "ended by a signal" : result != S3_OK ? s3_problem(result) : "the bucket did not take it");
     printf("%s %lld\n", sha256, (long long)size);
     s3_close(s3);
     return CTL_OK;
@@ -300,7 +287,7 @@ get(int argc, char **argv)
     struct s3_call call = { .what = S3_GET, .key = arena_printf(ctl_memory(), "%s%s", prefix, argv[1]), .file = argv[2] };
 
     if (!s3_run(s3, &call, 1, OBJECT_S, false))
-        die(CTL_PROBLEM, "%s: %s", argv[1], why(call.result));
+        die(CTL_PROBLEM, "%s: %s", argv[1], s3_problem(call.result));
     if (call.noted[0] != '\0' && strcmp(call.noted, call.sha256) != 0) {
         (void)unlink(argv[2]);
         die(CTL_PROBLEM, "%s: came with other bytes than were sent there", argv[1]);
@@ -330,7 +317,7 @@ delete(int argc, char **argv)
         if (!s3_run(s3, call, n, BATCH_S, false))
             for (size_t i = 0; i < n; i++)
                 if (call[i].result != S3_OK)
-                    die(CTL_PROBLEM, "%s: %s", call[i].key, why(call[i].result));
+                    die(CTL_PROBLEM, "%s: %s", call[i].key, s3_problem(call[i].result));
         arena_reset(a);
     }
     arena_free(a);
@@ -440,7 +427,7 @@ bring(struct carry *c)
         else if (got->result == S3_ABSENT && it->want[0] == '\0')
             it->good = false;
         else if (got->result != S3_OK) {
-            bad(c, it, why(got->result));
+            bad(c, it, s3_problem(got->result));
             c->stop = c->stop || got->result != S3_ABSENT;
         }
     }
@@ -470,7 +457,7 @@ send(struct carry *c)
     (void)s3_run(c->to.s3, c->call, left, BATCH_S, true);
     for (size_t i = 0; i < left; i++)
         if (c->call[i].result != S3_OK) {
-            bad(c, of[i], why(c->call[i].result));
+            bad(c, of[i], s3_problem(c->call[i].result));
             c->stop = true;
         } else if (strcmp(c->call[i].sha256, of[i]->got) != 0) {
             bad(c, of[i], "changed while it was sent");

@@ -68,19 +68,6 @@ bad(struct move *m, const char *key, const char *what)
     m->failed = true;
 }
 
-static const char *
-why(enum s3_result result)
-{
-    switch (result) {
-    case S3_ABSENT: return "is not in the bucket";
-    case S3_REFUSED: return "the bucket refuses";
-    case S3_UNREACHABLE: return "the bucket does not answer";
-    case S3_FILE: return "the local file cannot be read or written";
-    case S3_OK: case S3_SKIPPED: break;
-    }
-    return "was not tried";
-}
-
 /* ---- what there is ---- */
 
 static bool
@@ -143,7 +130,7 @@ read_back(struct move *m, const struct s3_call *sent, size_t n)
     (void)s3_run(m->bucket, get, n, FOLDER_S, false);
     for (size_t i = 0; i < n; i++)
         if (get[i].result != S3_OK || strcmp(get[i].sha256, sent[i].sha256) != 0) {
-            bad(m, sent[i].key, get[i].result != S3_OK ? why(get[i].result) : "came back from the bucket with other bytes");
+            bad(m, sent[i].key, get[i].result != S3_OK ? s3_problem(get[i].result) : "came back from the bucket with other bytes");
             good = false;
         }
     store_stage_end(scratch);
@@ -167,7 +154,7 @@ to_bucket(struct move *m, const char *key)
     (void)s3_run(m->bucket, head, m->n, FOLDER_S, false);
     for (size_t i = 0; i < m->n; i++) {
         if (head[i].result != S3_OK && head[i].result != S3_ABSENT) {
-            bad(m, head[i].key, why(head[i].result));
+            bad(m, head[i].key, s3_problem(head[i].result));
             return;
         }
         if (head[i].result == S3_ABSENT || head[i].size != m->file[i].size || strcmp(head[i].sha256, m->file[i].sha256) != 0)
@@ -176,7 +163,7 @@ to_bucket(struct move *m, const char *key)
     if (n > 0 && !s3_run(m->bucket, put, n, FOLDER_S, true)) {
         for (size_t i = 0; i < n; i++)
             if (put[i].result != S3_OK && put[i].result != S3_SKIPPED)
-                bad(m, put[i].key, why(put[i].result));
+                bad(m, put[i].key, s3_problem(put[i].result));
         return;
     }
     if (n > 0 && !read_back(m, put, n))
@@ -247,7 +234,7 @@ to_here(struct move *m, const char *key)
     for (size_t i = 0; good && i < m->n; i++) {
         struct file *f = &m->file[i];
         if (head[i].result != S3_OK) {
-            bad(m, f->key, why(head[i].result));
+            bad(m, f->key, s3_problem(head[i].result));
             good = false;
         } else if (!hash_file(f->path, &f->size, f->sha256) || strcmp(f->sha256, head[i].sha256) != 0) {
             char *folder = arena_strdup(m->a, f->key);
@@ -269,7 +256,7 @@ to_here(struct move *m, const char *key)
             bool same = m->file[k].sha256[0] == '\0' || strcmp(m->file[k].sha256, get[i].sha256) == 0;
             if (get[i].result != S3_OK || !same) {
                 if (get[i].result != S3_SKIPPED)
-                    bad(m, get[i].key, get[i].result != S3_OK ? why(get[i].result) : "came with other bytes than were sent there");
+                    bad(m, get[i].key, get[i].result != S3_OK ? s3_problem(get[i].result) : "came with other bytes than were sent there");
                 good = false;
             }
             m->n_bytes += get[i].size;

@@ -924,3 +924,16 @@ s3_list(struct s3 *s, const char *prefix, bool folders, int within_s, bool (*eac
     } while (next[0] != '\0' && !told.enough);
     return S3_OK;
 }
+
+const char *
+s3_problem(enum s3_result result)
+{
+    switch (result) {
+    case S3_ABSENT: return "is not in the bucket";
+    case S3_REFUSED: return "the bucket refuses";
+    case S3_UNREACHABLE: return "the bucket does not answer";
+    case S3_FILE: return "the local file cannot be read or written";
+    case S3_OK: case S3_SKIPPED: break;
+    }
+    return "was not tried";
+}

@@ -86,4 +86,7 @@ enum s3_result s3_list(struct s3 *s3, const char *prefix, bool folders, int with
 /* The path and query of a GET of KEY that is good for EXPIRES_S seconds from NOW.  False when it does not fit. */
 bool s3_presign(const struct s3 *s3, const char *key, int64_t now, int expires_s, char out[S3_PATH_SIZE]);
 
+/* What went wrong, to follow a name: "is not in the bucket"; S3_OK and S3_SKIPPED: "was not tried". */
+const char *s3_problem(enum s3_result result);
+
 #endif
