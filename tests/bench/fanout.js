@@ -4,17 +4,23 @@
 // bid.  Beside the instance of STATE_DIR a second nginx is started with the same configuration, and behind it, in
 // the gateway's place, a program that only writes (least.c); then the same without nginx between them.  The
 // subscribers are the load driver's (BENCH_DRIVER): what they themselves take is in all of its figures.
+//
+// fanout.js OURS.json PEER.json [--rounds 3] [--bids 200]: what a proxy costs each of two services (targets as the driver
+// has them), from a bid's answer to its receipt: both without one, the subscribers straight at a gateway of their own, and
+// both behind nginx, the peer behind one that does nothing else.  Also each service as it is met.
 const { execFileSync, spawn } = require('node:child_process');
 const fs = require('node:fs');
 const path = require('node:path');
 const { parseArgs } = require('node:util');
 
 const top = path.join(__dirname, '../..');
-const { values: o } = parseArgs({ options: { rounds: { type: 'string', default: '3' }, subscribers: { type: 'string', default: '1000' }, bids: { type: 'string', default: '80' } } });
+const { values: o, positionals: targets } = parseArgs({ allowPositionals: true,
+  options: { rounds: { type: 'string', default: '3' }, subscribers: { type: 'string', default: '1000' }, bids: { type: 'string' } } });
 const state = path.resolve(process.env.STATE_DIR ?? path.join(top, 'var'));
 const build = process.env.BUILD_DIR ?? path.join(top, 'build');
 const driver = process.env.BENCH_DRIVER ?? path.join(top, '../shared/bench');
 const port = Number(/^PORT='?(\d+)/m.exec(fs.readFileSync(path.join(state, 'selliko.conf'), 'utf8'))[1]);
+const bids = o.bids ?? (targets.length ? '200' : '80');
 const sleep = (ms) => new Promise((done) => { setTimeout(done, ms); });
 const at = (sorted, p) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * p))];
 
@@ -37,7 +43,7 @@ function cpuSeconds(root) {
 }
 
 async function round(title, where, url, nginx) {
-  const least = spawn(path.join(build, 'tests/bench/least'), [where, o.subscribers, o.bids], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const least = spawn(path.join(build, 'tests/bench/least'), [where, o.subscribers, bids], { stdio: ['ignore', 'pipe', 'inherit'] });
   let told = '';
   least.stdout.on('data', (d) => { told += d; });
   await sleep(300);
@@ -45,7 +51,7 @@ async function round(title, where, url, nginx) {
   const said = (what) => new Promise((done) => { subscribers.on('message', (m) => m.t === what && done(m)); });
   await said('ready');
   const before = nginx && cpuSeconds(nginx.pid);
-  while (told.split('\n').length <= Number(o.bids)) await sleep(50);
+  while (told.split('\n').length <= Number(bids)) await sleep(50);
   await sleep(500);
   const relayed = nginx ? cpuSeconds(nginx.pid) - before : 0;
   subscribers.send('report');
@@ -62,7 +68,8 @@ async function round(title, where, url, nginx) {
   written.sort((a, b) => a - b);
   console.log(`| ${title} | ${at(written, 0.5).toFixed(1)} | ${at(all, 0.5).toFixed(1)} | ${at(all, 0.99).toFixed(1)} | ${nginx ? ((1e6 * relayed) / all.length).toFixed(1) : ''} |`);
 }
-(async () => {
+
+async function least() {
   execFileSync('make', ['-s', '-C', build, 'tests/bench/least'], { stdio: 'inherit' });
   const nginx = secondNginx();
   await sleep(500);
@@ -73,5 +80,74 @@ async function round(title, where, url, nginx) {
   }
   nginx.kill('SIGQUIT');
   await new Promise((done) => { nginx.on('close', done); });
-  fs.rmSync(dir, { recursive: true });
+}
+
+// ---- beside another service ------------------------------------------------------------------------
+// A relay as anybody would set it up, with as many workers as ours.
+function peersNginx(peerUrl) {
+  fs.writeFileSync(path.join(dir, 'relay.conf'), `
+user root; worker_processes auto; pid ${dir}/relay.pid; error_log ${dir}/relay.log alert;
+events { worker_connections 8192; }
+http {
+  access_log ${dir}/relay-access.log combined buffer=32k flush=1s;
+  client_body_temp_path ${dir}/body; proxy_temp_path ${dir}/proxy; fastcgi_temp_path ${dir}/fastcgi; uwsgi_temp_path ${dir}/uwsgi; scgi_temp_path ${dir}/scgi;
+  map $http_upgrade $connection_upgrade { "" ""; default upgrade; }
+  upstream peer { server ${new URL(peerUrl).host}; keepalive 64; }
+  server {
+    listen 127.0.0.1:${port + 1} backlog=4096;
+    location / {
+      proxy_pass http://peer; proxy_http_version 1.1; proxy_read_timeout 120s; proxy_buffering off;
+      proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $connection_upgrade;
+      proxy_set_header Host $host; proxy_set_header X-Real-IP $remote_addr; proxy_set_header X-Forwarded-For $remote_addr;
+    }
+  }
+}`);
+  return spawn('/usr/sbin/nginx', ['-e', `${dir}/relay.log`, '-c', `${dir}/relay.conf`, '-g', 'daemon off;'], { stdio: 'inherit' });
+}
+
+async function beside() {
+  const m = require(path.join(driver, 'measure'));
+  const [ours, peer] = targets.map((f) => new m.Target(JSON.parse(fs.readFileSync(f, 'utf8'))));
+  for (const d of ['body', 'fastcgi', 'proxy', 'uwsgi', 'scgi']) fs.mkdirSync(path.join(dir, d));
+  const nginx = peersNginx(peer.baseUrl);
+  const gateway = spawn(path.join(state, 'app/libexec/selliko/realtime/selliko-gateway'), [],
+    { env: { SELLIKO_CONF: path.join(state, 'selliko.conf'), GATEWAY_NAME: 'bench', GATEWAY_LISTEN: `127.0.0.1:${port + 2}` }, stdio: ['ignore', 'ignore', fs.openSync(path.join(dir, 'gateway.log'), 'w')] });
+  const more = (spec, pid) => ({ command: `${spec.command}; echo ${pid}` });
+  // Of a round the subscribers take the target's address; its requests go where they always go.
+  const straight = Object.assign(Object.create(ours), { baseUrl: `http://127.0.0.1:${port + 2}`, server: more(ours.server, gateway.pid) });
+  const relayed = Object.assign(Object.create(peer), { baseUrl: `http://127.0.0.1:${port + 1}`, port: port + 1, server: more(peer.server, nginx.pid) });
+  const ways = { 'ours, straight': straight, 'peer, straight': peer, 'ours behind nginx': ours, 'peer behind nginx': relayed };
+  const got = Object.fromEntries(Object.keys(ways).map((w) => [w, []]));
+  const tops = new Map([[ours, await m.scenarios.fanout.prepare(ours, m.context())], [peer, await m.scenarios.fanout.prepare(peer, m.context())]]);
+  for (let i = 0; i < Number(o.rounds); i++) {
+    const turn = Object.entries(ways);
+    for (const [name, t] of i % 2 ? turn.reverse() : turn) {
+      const r = await m.round('fanout', t, tops.get(tops.has(t) ? t : Object.getPrototypeOf(t)), { subscribers: Number(o.subscribers), bids: Number(bids) });
+      if (r.errorShare > 0) console.error(`${name}: ${(100 * r.errorShare).toFixed(2)} % of the deliveries are missing`);
+      got[name].push(r);
+      console.error(`${name}: p50 ${r.p50.toFixed(1)} p99 ${r.p99.toFixed(1)} ms, server ${((1e6 * r.cpuServer) / r.requests).toFixed(1)} µs a delivery, others ${(100 * r.foreign).toFixed(0)} % of the machine`);
+    }
+  }
+  const share = (a, b, f) => {
+    const list = got[a].map((x, i) => f(x) / f(got[b][i])).sort((x, y) => x - y);
+    return `${m.median(list).toFixed(2)} [${list[0].toFixed(2)}..${list.at(-1).toFixed(2)}]`;
+  };
+  console.log('| | p50 | p99 | server CPU |\n|---|--:|--:|--:|');
+  for (const [a, b] of [['ours, straight', 'peer, straight'], ['ours behind nginx', 'peer behind nginx'], ['ours behind nginx', 'peer, straight'],
+    ['ours behind nginx', 'ours, straight'], ['peer behind nginx', 'peer, straight']]) {
+    console.log(`| ${a} ÷ ${b} | ${share(a, b, (r) => r.p50)} | ${share(a, b, (r) => r.p99)} | ${share(a, b, (r) => r.cpuServer / r.requests)} |`);
+  }
+  for (const t of [ours, peer, relayed]) t.agent.destroy();
+  for (const [child, signal] of [[nginx, 'SIGQUIT'], [gateway, 'SIGTERM']]) {
+    child.kill(signal);
+    await new Promise((done) => { child.on('close', done); });
+  }
+}
+
+(async () => {
+  try {
+    await (targets.length === 2 ? beside() : least());
+  } finally {
+    fs.rmSync(dir, { recursive: true });
+  }
 })();
