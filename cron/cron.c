@@ -1,6 +1,7 @@
 /* cron -- see cron.h. */
 #include "cron.h"
 
+#include "clock.h"
 #include "config.h"
 #include "log.h"
 #include "metrics.h"
@@ -59,7 +60,7 @@ stopped_within(int64_t ms)
 static int
 run(const struct cron *job, struct db *db, struct arena *a)
 {
-    int64_t moved_ms = options_now_ms();   /* when it last did something */
+    int64_t moved_ms = clock_ms();   /* when it last did something */
 
     for (;;) {
         int64_t next_ms = -1, now;
@@ -72,7 +73,7 @@ run(const struct cron *job, struct db *db, struct arena *a)
             db_wake(db, "selliko_events");
             db_wake(db, "selliko_whatsapp");
         }
-        now = options_now_ms();
+        now = clock_ms();
         if (cron.did)
             moved_ms = now;
         if (cron.options.end_ms == 0) {

@@ -1,22 +1,13 @@
 /* options -- see options.h. */
 #include "options.h"
 
+#include "clock.h"
 #include "valid.h"
 
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
-#include <time.h>
-
-int64_t
-options_now_ms(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 static int
 complain(const char *name, const char *why)
@@ -43,7 +34,7 @@ options_read(const char *name, int argc, char **argv, struct options *o)
         case 'w':
             if (!valid_int(optarg, strlen(optarg), 1, 86400 * 366, &seconds))
                 return complain(name, "--watch takes a number of seconds");
-            o->end_ms = options_now_ms() + seconds * 1000;
+            o->end_ms = clock_ms() + seconds * 1000;
             break;
         case 'h':
             printf("usage: %s [--watch SECONDS] [--verbose]\n"

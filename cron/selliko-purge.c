@@ -15,6 +15,7 @@
  * wrong one (a restored backup, another DATABASE_URL), and nothing is removed. */
 #include "cron.h"
 
+#include "clock.h"
 #include "log.h"
 #include "options.h"
 #include "store.h"
@@ -197,10 +198,10 @@ purge(struct db *db, struct arena *a, int64_t *next_ms)
     (void)next_ms;
     if (!purge_rows(db, a, &more))
         return CRON_FAILED;
-    if (files_at_ms == 0 || options_now_ms() >= files_at_ms) {
+    if (files_at_ms == 0 || clock_ms() >= files_at_ms) {
         if (!purge_files(db, a))
             return CRON_FAILED;
-        files_at_ms = options_now_ms() + FILES_EVERY_MS;
+        files_at_ms = clock_ms() + FILES_EVERY_MS;
     }
     if (!watch_space(db, a))
         return CRON_FAILED;

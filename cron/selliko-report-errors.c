@@ -13,6 +13,7 @@
  * the log, to be found by the request's id. */
 #include "cron.h"
 
+#include "clock.h"
 #include "config.h"
 #include "crypto.h"
 #include "log.h"
@@ -248,7 +249,7 @@ post(const char *body)
         log_warn("errors cannot be reported now", log_s("reason", curl_easy_strerror(result)));
     }
     curl_slist_free_all(headers);
-    to.not_before_ms = options_now_ms() + (wait > 0 ? (int64_t)wait * 1000 : RETRY_MS);
+    to.not_before_ms = clock_ms() + (wait > 0 ? (int64_t)wait * 1000 : RETRY_MS);
     return status;
 }
 
@@ -295,7 +296,7 @@ report(struct db *db, struct arena *a, int64_t *next_ms)
         *next_ms = IDLE_MS;
         return CRON_DONE;
     }
-    if (options_now_ms() < to.not_before_ms && access(to.sending, F_OK) == 0)
+    if (clock_ms() < to.not_before_ms && access(to.sending, F_OK) == 0)
         return CRON_DONE;
     int lock = open(to.lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (lock < 0 || flock(lock, LOCK_EX | LOCK_NB) != 0) {   /* another one is at it, or there is no such folder */

@@ -26,6 +26,7 @@
  * Without WHATSAPP_ACCESS_TOKEN messages wait (production), or are written to the development log.
  *
  * Ends with 0, or with a code of sysexits.h and a reason on stderr. */
+#include "clock.h"
 #include "config.h"
 #include "db.h"
 #include "devlog.h"
@@ -188,7 +189,7 @@ record(void)
     if (left == 0)
         sender.unrecorded_since_ms = 0;
     else if (sender.unrecorded_since_ms == 0)
-        sender.unrecorded_since_ms = options_now_ms();
+        sender.unrecorded_since_ms = clock_ms();
     return left == 0;
 }
 
@@ -203,7 +204,7 @@ run(void)
         sender.n_ended += post_ended(sender.ended + sender.n_ended, POST_MAX - sender.n_ended);
         if (sender.n_ended > 0)
             database = record();
-        now = options_now_ms();
+        now = clock_ms();
         if (read(sender.signal_fd, &info, sizeof info) > 0 || (sender.options.end_ms != 0 && now >= sender.options.end_ms))
             sender.stopping = true;
 

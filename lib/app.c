@@ -9,6 +9,7 @@
  *                                           └── armed again ───┴► closed     fcgiout_send ◄───┘   */
 #include "req_inside.h"
 
+#include "clock.h"
 #include "config.h"
 #include "crypto.h"
 #include "fcgiout.h"
@@ -322,18 +323,10 @@ log_answer(struct req *r, uint64_t ns)
         log_info("request", log_i("status", a->status), log_f("ms", (double)ns / 1e6));
 }
 
-static uint64_t
-now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
 static void
 serve(struct conn *c, struct arena *arena)
 {
-    uint64_t began = now_ns();
+    uint64_t began = clock_ns();
     struct req_inside *in = arena_zalloc(arena, 1, sizeof *in);
     struct req *r = arena_zalloc(arena, 1, sizeof *r);
     in->fcgi = &c->fcgi;
@@ -371,7 +364,7 @@ serve(struct conn *c, struct arena *arena)
     req_db_end(r, in->answer.status < 400);
     if (in->streams)
         app.n_streams--;
-    uint64_t ns = now_ns() - began;
+    uint64_t ns = clock_ns() - began;
     if (in->route != NULL)
         metrics_request(in->route->metrics, in->answer.status, ns);
     log_answer(r, ns);
@@ -449,11 +442,11 @@ static void
 drain_connections(struct arena *arena)
 {
     epoll_ctl(app.epoll_fd, EPOLL_CTL_DEL, app.listen_fd, NULL);
-    uint64_t end = now_ns() + DRAIN_MS * UINT64_C(1000000);
+    uint64_t end = clock_ns() + DRAIN_MS * UINT64_C(1000000);
     /* Until every thread has seen it, the stop event stays. */
     if (++app.draining == app.n_threads)
         epoll_ctl(app.epoll_fd, EPOLL_CTL_DEL, app.stop_fd, NULL);
-    while (app.n_conns > 0 && now_ns() < end) {
+    while (app.n_conns > 0 && clock_ns() < end) {
         struct epoll_event ev;
         if (epoll_wait(app.epoll_fd, &ev, 1, 50) != 1)
             continue;

@@ -7,6 +7,7 @@
 #include "db_inside.h"
 
 #include "arena.h"
+#include "clock.h"
 #include "config.h"
 #include "crypto.h"
 #include "jw.h"
@@ -216,7 +217,7 @@ static uint64_t
 deadline_ns(void)
 {
     return where.timeout_s == 0 ? UINT64_MAX
-        : metrics_clock_ns() + (uint64_t)where.timeout_s * 1000000000u + GRACE_MS * UINT64_C(1000000);
+        : clock_ns() + (uint64_t)where.timeout_s * 1000000000u + GRACE_MS * UINT64_C(1000000);
 }
 
 /* Send what is not sent yet and read until there is a result (or the end of one).  False: there will be none.
@@ -234,7 +235,7 @@ has_answer(struct db *db, uint64_t deadline)
             return true;
         if (strlen(PQerrorMessage(db->conn)) != complaint)
             return false;
-        uint64_t now = metrics_clock_ns(), left = deadline > now ? (deadline - now) / 1000000 : 0;
+        uint64_t now = clock_ns(), left = deadline > now ? (deadline - now) / 1000000 : 0;
         struct pollfd fd = { .fd = PQsocket(db->conn), .events = (short)(unsent > 0 ? POLLIN | POLLOUT : POLLIN) };
         int ready = poll(&fd, 1, left > INT32_MAX ? -1 : (int)left);
         if (ready == 0 || (ready < 0 && errno != EINTR))
@@ -622,7 +623,7 @@ db_pipeline(struct db *db, struct arena *a, struct db_call *calls, int n)
     }
     if (!db_connect(db))
         return false;
-    uint64_t began = metrics_clock_ns(), deadline = deadline_ns();
+    uint64_t began = clock_ns(), deadline = deadline_ns();
     bool good = PQenterPipelineMode(db->conn) == 1;
     db->gave_up = !good;   /* it is busy with something that nobody asked for */
     int sent = 0;
@@ -650,7 +651,7 @@ db_pipeline(struct db *db, struct arena *a, struct db_call *calls, int n)
         disconnect(db);
         return false;
     }
-    metrics_observe(METRICS_DB_ROUND_TRIP, metrics_clock_ns() - began);
+    metrics_observe(METRICS_DB_ROUND_TRIP, clock_ns() - began);
     db->in_transaction = PQtransactionStatus(db->conn) != PQTRANS_IDLE;
     return good;
 }

@@ -1,6 +1,7 @@
 /* dbreq -- the upper layer of db.h: statements within a request, and the pool they borrow from. */
 #include "req_inside.h"
 
+#include "clock.h"
 #include "crypto.h"
 #include "log.h"
 #include "metrics.h"
@@ -27,11 +28,11 @@ struct db *
 db_pool_get(void)
 {
     struct db *db = NULL;
-    uint64_t began = metrics_clock_ns();
+    uint64_t began = clock_ns();
     pthread_mutex_lock(&pool.lock);
     while (pool.n_idle == 0 && pool.n_open == pool.size)
         pthread_cond_wait(&pool.freed, &pool.lock);
-    metrics_observe(METRICS_DB_WAIT, metrics_clock_ns() - began);
+    metrics_observe(METRICS_DB_WAIT, clock_ns() - began);
     metrics_own_add(METRICS_DB_IN_USE, 1);
     if (pool.n_idle > 0)
         db = pool.idle[--pool.n_idle];

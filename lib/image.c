@@ -1,6 +1,7 @@
 /* image -- see image.h. */
 #include "image.h"
 
+#include "clock.h"
 #include "metrics.h"
 
 #include <assert.h>
@@ -14,7 +15,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #define WORKERS_DEFAULT 2
@@ -47,15 +47,6 @@ struct running {
     size_t len;
     char line[100];
 };
-
-static int64_t
-now_ms(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 /* 0 and R->fd and R->pid, or an errno.  The worker gets nothing of our environment (no secret), its own process
  * group (a Ctrl-C in a terminal is not for it), default signals, no descriptor but the pipe and standard error. */
@@ -149,7 +140,7 @@ finish(struct running *r, bool kill_it)
         r->job->status = IMAGE_FAILED; /* by the kernel, out of memory, or by an administrator */
     else
         r->job->status = IMAGE_UNDECODABLE; /* its limits or a decoder's bug: what the file did to it */
-    metrics_observe(METRICS_PHOTO, metrics_clock_ns() - r->began_ns);
+    metrics_observe(METRICS_PHOTO, clock_ns() - r->began_ns);
     if (r->job->status == IMAGE_FAILED || r->job->status == IMAGE_STORAGE)
         metrics_add(METRICS_PHOTO_FAILURES, 1);
     sem_post(&permits);
@@ -160,7 +151,7 @@ static size_t
 wait_for_some(struct running *running, size_t n)
 {
     struct pollfd fds[WORKERS_LIMIT];
-    int64_t now = now_ms(), first = INT64_MAX;
+    int64_t now = clock_ms(), first = INT64_MAX;
     size_t left = 0;
 
     for (size_t i = 0; i < n; i++) {
@@ -171,7 +162,7 @@ wait_for_some(struct running *running, size_t n)
     if (poll(fds, n, first <= now ? 0 : (int)(first - now)) < 0)
         for (size_t i = 0; i < n; i++)
             fds[i].revents = 0; /* EINTR */
-    now = now_ms();
+    now = clock_ms();
     for (size_t i = 0; i < n; i++) {
         struct running *r = &running[i];
         bool done = false, broken = false;
@@ -210,8 +201,8 @@ image_run(const char *worker, int timeout_ms, struct image_job *jobs, size_t n)
             } else if (sem_trywait(&permits) != 0) {
                 break;
             }
-            *r = (struct running){.job = &jobs[next++], .deadline_ms = now_ms() + timeout_ms,
-                                  .began_ns = metrics_clock_ns()};
+            *r = (struct running){.job = &jobs[next++], .deadline_ms = clock_ms() + timeout_ms,
+                                  .began_ns = clock_ns()};
             r->job->width = r->job->height = 0;
             r->job->extension[0] = '\0';
             if (start(r, worker) == 0) {

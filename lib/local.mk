@@ -2,7 +2,7 @@
 noinst_LIBRARIES += lib/libselliko.a
 
 lib_libselliko_a_SOURCES  =
-lib_libselliko_a_SOURCES += lib/banned.h
+lib_libselliko_a_SOURCES += lib/banned.h lib/clock.h
 lib_libselliko_a_SOURCES += lib/arena.c lib/arena.h
 lib_libselliko_a_SOURCES += lib/multipart.c lib/multipart.h
 lib_libselliko_a_SOURCES += lib/config.c lib/config.h

@@ -254,15 +254,6 @@ metrics_route(const char *program, const char *route, const char *method)
     return &not_rendered;
 }
 
-uint64_t
-metrics_clock_ns(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
 static void
 observe(struct histogram *h, uint64_t duration_ns)
 {

@@ -72,7 +72,6 @@ void metrics_request(struct metrics_route *route, int status, uint64_t duration_
 
 /* Count one duration. */
 void metrics_observe(enum metrics_histogram histogram, uint64_t duration_ns);
-uint64_t metrics_clock_ns(void);   /* to subtract from each other */
 
 /* Take a place for this process's own figures; it is called PROGRAM there.  Once, after metrics_open.
  * Without one (256 are taken, no file) the next two do nothing that is seen. */

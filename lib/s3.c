@@ -5,6 +5,7 @@
  * nobody uses lie on a list. */
 #include "s3.h"
 
+#include "clock.h"
 #include "crypto.h"
 #include "log.h"
 #include "sigv4.h"
@@ -216,15 +217,6 @@ struct flight {
     char *answer;                   /* of a list, or of an error */
     size_t answer_len, answer_room;
 };
-
-static int64_t
-now_ms(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 static size_t
 give(char *buf, size_t size, size_t n, void *ctx)
@@ -599,12 +591,12 @@ static bool
 run(struct s3 *s, struct flight *flights, size_t n, int within_s, bool stop)
 {
     struct session *session = take_session(s);
-    int64_t end_ms = now_ms() + (int64_t)within_s * 1000;
+    int64_t end_ms = clock_ms() + (int64_t)within_s * 1000;
     size_t left = n, flying = 0;
     bool good = true;
 
     while (left > 0) {
-        int64_t now = now_ms(), wait_ms = 1000;
+        int64_t now = clock_ms(), wait_ms = 1000;
         for (size_t i = 0; i < n; i++) {
             struct flight *f = &flights[i];
             if (f->state != WAITING)
@@ -642,7 +634,7 @@ run(struct s3 *s, struct flight *flights, size_t n, int within_s, bool stop)
             flying--;
             if (judge(f, code, &result, &delay_ms)) {
                 f->state = WAITING;
-                f->not_before_ms = now_ms() + delay_ms;
+                f->not_before_ms = clock_ms() + delay_ms;
                 continue;
             }
             end(f, result);

@@ -10,6 +10,7 @@
 #include "totals.h"
 
 #include "arena.h"
+#include "clock.h"
 
 #include <pthread.h>
 #include <time.h>
@@ -35,14 +36,6 @@ struct flight {
     int64_t began_ms;
 };
 
-static int64_t
-now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 static struct slot *
 slot_of(const char *key)
 {
@@ -58,7 +51,7 @@ wait_until(int64_t end_ms)
 {
     struct timespec t;
     clock_gettime(CLOCK_REALTIME, &t);   /* the clock of a condition as it is initialised above */
-    int64_t left = end_ms - now_ms();
+    int64_t left = end_ms - clock_ms();
     t.tv_sec += left / 1000;
     t.tv_nsec += (left % 1000) * 1000000;
     if (t.tv_nsec >= 1000000000) {
@@ -75,8 +68,8 @@ remembered(struct req *r, const char *key, int64_t *total, struct flight *f)
     struct slot *s = slot_of(key);
     int64_t fresh_ms = r->user.id != NULL ? FRESH_MS : PUBLIC_MS, life_ms = r->user.id != NULL ? LIFE_MS : PUBLIC_MS;
     pthread_mutex_lock(&table.lock);
-    int64_t began = now_ms(), now = began;
-    for (;; now = now_ms()) {
+    int64_t began = clock_ms(), now = began;
+    for (;; now = clock_ms()) {
         bool same = strcmp(s->key, key) == 0;
         int64_t age = same && s->has_total ? now - s->counted_ms : INT64_MAX;
         bool counting = same && s->flight != 0;

@@ -452,7 +452,7 @@ a_header_that_promises_too_much_costs_nothing(void **state)
 
     (void)state;
     sh("convert four.png h.jpg && convert four.png h.png && convert four.png h.webp");
-    before = now_ms();
+    before = clock_ms();
     b = get("h.jpg");
     at = (size_t)((unsigned char *)memmem(b.s, b.len, "\xff\xc0", 2) - b.s);
     memcpy(b.s + at + 5, "\x4e\x20\x4e\x20", 4); /* 20,000 x 20,000 */
@@ -470,7 +470,7 @@ a_header_that_promises_too_much_costs_nothing(void **state)
     put("h.webp", b.s, b.len);
     free(b.s);
     expect(IMAGE_PHOTO, "h.webp", IMAGE_TOO_LARGE);
-    assert_true(now_ms() - before < 5000);
+    assert_true(clock_ms() - before < 5000);
     assert_string_equal(said("ls -A out"), "");
 }
 
