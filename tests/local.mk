@@ -16,7 +16,7 @@ UNIT_TESTS += tests/unit/test_app
 UNIT_TESTS += tests/unit/test_fcgiout
 UNIT_TESTS += tests/unit/test_totals
 UNIT_TESTS += tests/unit/test_fragment
-EXTRA_DIST += tests/unit/request.h tests/unit/fakedb.h
+EXTRA_DIST += tests/unit/request.h tests/unit/fakedb.h tests/unit/with_arena.h tests/unit/no_engineio.h
 UNIT_TESTS += tests/unit/test_multipart
 UNIT_TESTS += tests/unit/test_config
 UNIT_TESTS += tests/unit/test_crypto
@@ -89,7 +89,7 @@ FUZZERS += tests/fuzz/fuzz_jr
 tests_unit_test_jw_LDADD  = $(SELLIKO_LIBS) $(JSON_LIBS)
 tests_unit_test_log_LDADD = $(SELLIKO_LIBS) $(JSON_LIBS)
 tests_fuzz_fuzz_jr_LDADD  = $(SELLIKO_LIBS) $(JSON_LIBS)
-EXTRA_DIST += tests/fuzz/reference.h tests/coverage.js
+EXTRA_DIST += tests/coverage.js
 
 # What the measurements need beside the service.
 EXTRA_PROGRAMS = tests/bench/seeder tests/bench/statement tests/bench/pace tests/bench/least

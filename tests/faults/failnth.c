@@ -91,34 +91,31 @@ void *__libc_malloc(size_t size);
 void *__libc_calloc(size_t n, size_t size);
 void *__libc_realloc(void *p, size_t size);
 
+static bool
+no_memory(void)
+{
+    if (!fails(K_MALLOC))
+        return false;
+    errno = ENOMEM;
+    return true;
+}
+
 void *
 malloc(size_t size)
 {
-    if (fails(K_MALLOC)) {
-        errno = ENOMEM;
-        return NULL;
-    }
-    return __libc_malloc(size);
+    return no_memory() ? NULL : __libc_malloc(size);
 }
 
 void *
 calloc(size_t n, size_t size)
 {
-    if (fails(K_MALLOC)) {
-        errno = ENOMEM;
-        return NULL;
-    }
-    return __libc_calloc(n, size);
+    return no_memory() ? NULL : __libc_calloc(n, size);
 }
 
 void *
 realloc(void *p, size_t size)
 {
-    if (fails(K_MALLOC)) {
-        errno = ENOMEM;
-        return NULL;
-    }
-    return __libc_realloc(p, size);
+    return no_memory() ? NULL : __libc_realloc(p, size);
 }
 
 void *__libc_memalign(size_t align, size_t size);
@@ -134,11 +131,7 @@ posix_memalign(void **p, size_t align, size_t size)
 void *
 aligned_alloc(size_t align, size_t size)
 {
-    if (fails(K_MALLOC)) {
-        errno = ENOMEM;
-        return NULL;
-    }
-    return __libc_memalign(align, size);
+    return no_memory() ? NULL : __libc_memalign(align, size);
 }
 
 /* ---- files, sockets, processes ---- */

@@ -29,52 +29,18 @@ struct engineio_session {
     bool open;
 };
 
+#include "../unit/no_engineio.h"
+
 void
 engineio_send(struct engineio_session *s, struct frame *f)
 {
     s->backlog += f->len;
 }
 
-struct frame *
-engineio_text_frame(size_t len, char **text)
-{
-    struct frame *f = frame_new(len, false);
-
-    *text = f->data;
-    return f;
-}
-
-void
-engineio_close(struct engineio_session *s, const char *reason, bool politely)
-{
-    (void)politely;
-    if (!s->closed)
-        s->closed = reason;
-}
-
-const char *
-engineio_address(const struct engineio_session *s)
-{
-    (void)s;
-    return "192.0.2.1";
-}
-
 size_t
 engineio_backlog(const struct engineio_session *s)
 {
     return s->backlog;
-}
-
-void
-engineio_set_data(struct engineio_session *s, void *data)
-{
-    s->data = data;
-}
-
-void *
-engineio_data(const struct engineio_session *s)
-{
-    return s->data;
 }
 
 size_t

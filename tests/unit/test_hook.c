@@ -6,23 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-static struct arena *arena;
-
-static int
-begin(void **state)
-{
-    (void)state;
-    arena = arena_new();
-    return arena == NULL;
-}
-
-static int
-end(void **state)
-{
-    (void)state;
-    arena_free(arena);
-    return 0;
-}
+#include "with_arena.h"
 
 static void
 a_signature_is_over_the_raw_bytes(void **state)

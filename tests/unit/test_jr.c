@@ -5,23 +5,7 @@
 #include <stdarg.h>
 #include <cmocka.h>
 
-static struct arena *arena;
-
-static int
-begin(void **state)
-{
-    (void)state;
-    arena = arena_new();
-    return arena == NULL;
-}
-
-static int
-end(void **state)
-{
-    (void)state;
-    arena_free(arena);
-    return 0;
-}
+#include "with_arena.h"
 
 /* TEXT in memory of its own size, so that a sanitizer sees what is read behind it. */
 static bool

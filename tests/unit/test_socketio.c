@@ -155,6 +155,8 @@ struct engineio_session {
     const char *closed;
 };
 
+#include "no_engineio.h"
+
 void
 engineio_send(struct engineio_session *s, struct frame *f)
 {
@@ -168,46 +170,10 @@ engineio_send(struct engineio_session *s, struct frame *f)
     s->sent[s->sent_len] = '\0';
 }
 
-struct frame *
-engineio_text_frame(size_t len, char **text)
-{
-    struct frame *f = frame_new(len, false);
-
-    *text = f->data;
-    return f;
-}
-
-void
-engineio_close(struct engineio_session *s, const char *reason, bool politely)
-{
-    (void)politely;
-    if (!s->closed)
-        s->closed = reason;
-}
-
-const char *
-engineio_address(const struct engineio_session *s)
-{
-    (void)s;
-    return "192.0.2.1";
-}
-
 size_t
 engineio_backlog(const struct engineio_session *s)
 {
     return s->sent_len;
-}
-
-void
-engineio_set_data(struct engineio_session *s, void *data)
-{
-    s->data = data;
-}
-
-void *
-engineio_data(const struct engineio_session *s)
-{
-    return s->data;
 }
 
 /* -- an application ----------------------------------------------------------------------------- */

@@ -7,23 +7,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-static struct arena *arena;
-
-static int
-begin(void **state)
-{
-    (void)state;
-    arena = arena_new();
-    return arena == NULL;
-}
-
-static int
-end(void **state)
-{
-    (void)state;
-    arena_free(arena);
-    return 0;
-}
+#include "with_arena.h"
 
 #define body_of(phone, name, button, ...)                                                            \
     whatsapp_body(arena, phone, name, (const char *const[]){ __VA_ARGS__ },                          \

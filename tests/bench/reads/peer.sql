@@ -25,10 +25,6 @@ INSERT INTO agent_tasks (agent_id, order_id, type, priority, description, status
         now() - make_interval(mins => k::int), CASE WHEN way > 0 THEN now() END, CASE WHEN way > 0 THEN now() END,
         round(highest_amount * 0.05)
     FROM sold WHERE agent IS NOT NULL;
-INSERT INTO notifications (user_id, type, priority, title, message, data, is_read, read_at, created_at)
-    SELECT c.client_id, 'bid_placed', 'normal', 'New bid', 'Somebody bid ' || g || ' on your phone',
-        jsonb_build_object('listingId', gen_random_uuid(), 'amount', g), g % 3 > 0, CASE WHEN g % 3 > 0 THEN now() END,
-        now() - make_interval(mins => g)
-    FROM (SELECT DISTINCT client_id FROM sold) c, generate_series(1, 60) g;
+\ir notifications.sql
 COMMIT;
 VACUUM ANALYZE;
