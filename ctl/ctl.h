@@ -58,6 +58,7 @@ PGconn *pg_open(void);
 
 /* The same, but NULL, with the reason in WHY, instead of the end. */
 PGconn *pg_try_open(char *why, size_t size);
+PGconn *pg_try_open_at(const char *url, char *why, size_t size);
 
 /* One statement with N text parameters.  Anything but success ends with CTL_PROBLEM. */
 PGresult *pg_query_(PGconn *pg, const char *sql, const char *const *param, int n);

@@ -280,6 +280,33 @@ check_pooler(PGconn *pg)
              " the sender LISTEN; set pool_mode = session, or name the database itself");
 }
 
+/* The programs do without it and say nothing but to the log. */
+static void
+check_replica(PGconn *pg)
+{
+    const char *url = config()->database_replica_url;
+    char why[1024];
+
+    if (url == NULL || url[0] == '\0')
+        return;
+    PGconn *replica = pg_try_open_at(url, why, sizeof why);
+    if (replica == NULL) {
+        line(WARN, "replica", "%s: the primary serves all pages", why);
+        return;
+    }
+    PGresult *is = pg_query(pg, "SELECT system_identifier AS system, CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()"
+                                " ELSE pg_current_wal_flush_lsn() END AS lsn FROM pg_control_system()");
+    const char *lsn = pg_text(is, 0, "lsn");
+    PGresult *res = pg_query(replica, "SELECT pg_is_in_recovery() AS standby, system_identifier AS system,"
+                                      " greatest($1::pg_lsn - pg_last_wal_replay_lsn(), 0)::bigint / 1024 AS behind FROM pg_control_system()", lsn);
+    if (!pg_is(res, 0, "standby") || strcmp(pg_text(is, 0, "system"), pg_text(res, 0, "system")) != 0)
+        line(WARN, "replica", "DATABASE_REPLICA_URL leads to what is no standby of DATABASE_URL's: the primary serves all pages");
+    else
+        line(OK, "replica", "a standby, %lld kB behind", (long long)pg_int(res, 0, "behind"));
+    pg_clear(is);
+    pg_clear(res);
+}
+
 /* What the schema and the statements need of a server that somebody else set up. */
 static void
 check_needs(PGconn *pg)
@@ -578,6 +605,7 @@ cmd_doctor(int argc, char **argv)
     } else {
         check_server(pg);
         check_pooler(pg);
+        check_replica(pg);
         check_needs(pg);
         check_pg_dump(pg);
         check_clock(pg);

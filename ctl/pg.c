@@ -75,10 +75,10 @@ ignore_notice(void *ctx, const PGresult *res)
 }
 
 PGconn *
-pg_try_open(char *why, size_t size)
+pg_try_open_at(const char *url, char *why, size_t size)
 {
     static const char *const keys[] = { "dbname", "fallback_application_name", "connect_timeout", "client_encoding", NULL };
-    const char *const values[] = { config()->database_url, "sellikoctl", "5", "UTF8", NULL };
+    const char *const values[] = { url, "sellikoctl", "5", "UTF8", NULL };
     PGconn *pg = PQconnectdbParams(keys, values, 1);
 
     if (pg != NULL && PQstatus(pg) == CONNECTION_OK) {
@@ -95,6 +95,12 @@ pg_try_open(char *why, size_t size)
     snprintf(why, size, "%s", pg != NULL ? pg_message(pg) : "out of memory");
     PQfinish(pg);
     return NULL;
+}
+
+PGconn *
+pg_try_open(char *why, size_t size)
+{
+    return pg_try_open_at(config()->database_url, why, size);
 }
 
 PGconn *

@@ -16,6 +16,7 @@
 #include "fileurl.h"
 #include "log.h"
 #include "metrics.h"
+#include "replica.h"
 #include "sentry.h"
 #include "valid.h"
 
@@ -292,12 +293,14 @@ send_answer(struct req *r)
     bool says_cache = false;
     for (int i = 0; i < in->n_headers; i++) {
         const char *name = in->header[i].name, *value = in->header[i].value;
-        if (len + strlen(name) + strlen(value) + 100 > sizeof head)   /* the last line finds room */
+        if (len + strlen(name) + strlen(value) + 150 > sizeof head)   /* the last lines find room */
             abort();
         len += (size_t)snprintf(head + len, sizeof head - len, "%s: %s\r\n", name, value);
         says_cache |= strcmp(name, "Cache-Control") == 0;
     }
     bool cached = in->route != NULL && (in->route->flags & CACHEABLE) != 0 && in->answer.status == 200 && !in->has_token;
+    if (cached && in->public_since != 0)   /* nginx takes it in place of max-age */
+        len += (size_t)snprintf(head + len, sizeof head - len, "X-Accel-Expires: @%lld\r\n", (long long)in->public_since);
     len += (size_t)snprintf(head + len, sizeof head - len, "%s\r\n", says_cache ? "" : cached ? "Cache-Control: public, max-age=1\r\n"
                                                                                          : "Cache-Control: no-store\r\n");
     return fcgiout_send(in->fcgi->ipcFd, in->fcgi->requestId, head, len, in->answer.body, in->answer.len);
@@ -517,6 +520,7 @@ set_up(void (*init)(void))
     token_init(c->jwt_secret);
     fileurl_init(c->file_url_secret, c->file_url_secret_old);
     db_init(c->database_url, app.program, c->db_connections, c->db_timeout_s);
+    replica_init(c->database_replica_url);
     for (size_t i = 0; i < app.n_routes; i++)
         app.routes[i].metrics = metrics_route(app.program, app.routes[i].pattern, app.routes[i].method);
     if (init != NULL)

@@ -100,7 +100,7 @@ struct config_roles {
     X(STRING, database_url, DATABASE_URL, "postgresql:///selliko", \
       "primary: a libpq URI or connection string") \
     X(STRING, database_replica_url, DATABASE_REPLICA_URL, "", \
-      "kept for a streaming replica; nothing reads from it yet, all statements go to the primary") \
+      "a streaming standby for public pages, as long as it is not behind; nothing needs it") \
     S("Secrets: at least 32 bytes each; `sellikoctl keygen` makes good ones") \
     X(SECRET, jwt_secret, JWT_SECRET, "", "signs access tokens") \
     X(SECRET, encryption_key, ENCRYPTION_KEY, "", \

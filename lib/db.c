@@ -13,6 +13,7 @@
 #include "jw.h"
 #include "log.h"
 #include "metrics.h"
+#include "replica.h"
 #include "shape.h"
 
 #include <errno.h>
@@ -149,10 +150,13 @@ static bool
 set_up(struct db *db)
 {
     char text[512];
+    char limit[24];
+    snprintf(limit, sizeof limit, "%d", db->replica_url != NULL ? REPLICA_LIMIT_MS : where.timeout_s * 1000);
     snprintf(text, sizeof text, "SELECT set_config('TimeZone', 'UTC', false), set_config('DateStyle', 'ISO', false), "
              "set_config('extra_float_digits', '1', false), set_config('IntervalStyle', 'postgres', false), "
              "set_config('plan_cache_mode', 'force_generic_plan', false), set_config('enable_seqscan', 'off', false), "
-             "set_config('jit', 'off', false), set_config('statement_timeout', '%ds', false)", where.timeout_s);
+             "set_config('jit', 'off', false), set_config('statement_timeout', '%s', false)%s", limit,
+             db->replica_url != NULL ? ", set_config('default_transaction_read_only', 'on', false)" : "");
     PGresult *res = command(db, text);
     bool good = PQresultStatus(res) == PGRES_TUPLES_OK;
     if (!good) {
@@ -178,7 +182,7 @@ db_connect(struct db *db)
             dead |= n == 0;
         }
         if (!dead) {
-            if (keys_are_stale() && PQtransactionStatus(db->conn) == PQTRANS_IDLE)
+            if (db->replica_url == NULL && keys_are_stale() && PQtransactionStatus(db->conn) == PQTRANS_IDLE)
                 (void)db_load_keys(db);
             if (db->conn != NULL)
                 return true;
@@ -187,7 +191,7 @@ db_connect(struct db *db)
     }
     const char *keys[] = { "dbname", "application_name", "fallback_application_name", "connect_timeout",
                            "client_encoding", NULL };
-    const char *values[] = { where.url, NULL, where.application, "3", "UTF8", NULL };
+    const char *values[] = { db->replica_url != NULL ? db->replica_url : where.url, NULL, where.application, "3", "UTF8", NULL };
     PGconn *conn = PQconnectdbParams(keys, values, 1);
     if (conn == NULL || PQstatus(conn) != CONNECTION_OK || PQsetnonblocking(conn, 1) != 0) {
         set_error(db, "08001");
@@ -198,7 +202,7 @@ db_connect(struct db *db)
     }
     PQsetNoticeReceiver(conn, db_ignore_notice, NULL);
     db->conn = conn;
-    if (set_up(db))
+    if (set_up(db) && db->replica_url == NULL)   /* which may lack the newest */
         (void)db_load_keys(db);
     return db->conn != NULL;   /* or lost again at once */
 }
@@ -214,8 +218,10 @@ db_ignore_notice(void *ctx, const PGresult *res)
 
 /* Until when an answer that is asked for now is waited for. */
 static uint64_t
-deadline_ns(void)
+deadline_ns(const struct db *db)
 {
+    if (db->replica_url != NULL)
+        return clock_ns() + REPLICA_LIMIT_MS * UINT64_C(1000000);
     return where.timeout_s == 0 ? UINT64_MAX
         : clock_ns() + (uint64_t)where.timeout_s * 1000000000u + GRACE_MS * UINT64_C(1000000);
 }
@@ -261,7 +267,7 @@ static PGresult *
 command(struct db *db, const char *text)
 {
     PGresult *last = NULL, *res;
-    uint64_t deadline = deadline_ns();
+    uint64_t deadline = deadline_ns(db);
     if (PQsendQuery(db->conn, text) == 0)
         return NULL;
     while ((res = next_result(db, deadline)) != NULL) {
@@ -623,7 +629,7 @@ db_pipeline(struct db *db, struct arena *a, struct db_call *calls, int n)
     }
     if (!db_connect(db))
         return false;
-    uint64_t began = clock_ns(), deadline = deadline_ns();
+    uint64_t began = clock_ns(), deadline = deadline_ns(db);
     bool good = PQenterPipelineMode(db->conn) == 1;
     db->gave_up = !good;   /* it is busy with something that nobody asked for */
     int sent = 0;
@@ -680,6 +686,20 @@ db_command(struct db *db, const char *text)
     if (db->gave_up || PQstatus(db->conn) != CONNECTION_OK)
         disconnect(db);
     return good;
+}
+
+PGresult *
+db_ask(struct db *db, const char *text)
+{
+    if (!db_connect(db))
+        return NULL;
+    PGresult *res = command(db, text);
+    if (PQresultStatus(res) == PGRES_TUPLES_OK)
+        return res;
+    note_failure(db, res);
+    PQclear(res);
+    disconnect(db);
+    return NULL;
 }
 
 void

@@ -11,6 +11,7 @@ enum { DB_MAX_STATEMENTS = 1024 };
 
 struct db {
     PGconn *conn;
+    const char *replica_url;   /* NULL: leads to the primary */
     char sqlstate[6];
     bool in_transaction;
     bool gave_up;       /* no answer came, or none can be read: the connection is of no use any more */
@@ -30,6 +31,9 @@ struct db_call {
 
 /* Make sure there is a living connection. */
 bool db_connect(struct db *db);
+
+/* The row of a SELECT in plain SQL, to be cleared; NULL on failure. */
+PGresult *db_ask(struct db *db, const char *text);
 
 /* Send N statements and one Sync, read all answers.  False when any failed.  The arena's handler for no
  * memory is called, if at all, before anything is sent. */

@@ -5,6 +5,7 @@
 #include "crypto.h"
 #include "log.h"
 #include "metrics.h"
+#include "replica.h"
 
 #include <pthread.h>
 
@@ -97,6 +98,13 @@ req_session_refused(struct req *r, const char *sqlstate, reply *refusal)
     return true;
 }
 
+/* What everybody may see, asked for by nobody in particular: it may be a little old. */
+static bool
+is_public(const struct req *r)
+{
+    return (r->inside->route->flags & CACHEABLE) != 0 && !r->inside->has_token;
+}
+
 /* Send what is queued, with the session check before it where that is still to be done. */
 static void
 flush(struct req *r)
@@ -110,9 +118,21 @@ flush(struct req *r)
         calls[n++] = (struct db_call){ .sql = &session, .param = who, .n = 3 };
     for (int i = 0; i < in->n_queued; i++)
         calls[n++] = in->queued[i];
+    if (replica_wanted() && is_public(r)) {
+        if (in->public_since == 0)
+            in->public_since = time(NULL);
+        if (in->db == NULL)
+            in->db = replica_get();
+    }
     if (in->db == NULL)
         in->db = db_pool_get();
-    if (!db_pipeline(in->db, r->arena, calls, n)) {
+    bool good = db_pipeline(in->db, r->arena, calls, n);
+    if (!good && in->db->replica_url != NULL) {   /* the primary is asked the same: nothing but reading was done */
+        replica_failed(in->db);
+        in->db = db_pool_get();
+        good = db_pipeline(in->db, r->arena, calls, n);
+    }
+    if (!good) {
         reply refusal;
         if (req_session_refused(r, db_sqlstate(in->db), &refusal)) {
             in->checked = true;
@@ -218,13 +238,22 @@ req_user(struct req *r)
     return &r->user;
 }
 
+static void
+give_back(struct db *db)
+{
+    if (db->replica_url != NULL)
+        replica_put(db);
+    else
+        db_pool_put(db);
+}
+
 void
 db_let_go(struct req *r)
 {
     struct req_inside *in = r->inside;
     if (in->db == NULL || in->in_transaction || in->n_wake > 0)   /* who is woken is told over it */
         return;
-    db_pool_put(in->db);
+    give_back(in->db);
     in->db = NULL;
 }
 
@@ -239,5 +268,5 @@ req_db_end(struct req *r, bool committed)
         (void)db_command(db, "ROLLBACK");
     for (int i = 0; committed && db->conn != NULL && i < r->inside->n_wake; i++)
         db_wake(db, r->inside->wake[i]);
-    db_pool_put(db);
+    give_back(db);
 }

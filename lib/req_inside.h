@@ -38,7 +38,8 @@ struct req_inside {
     bool has_token, checked;          /* checked: the database judged the session; unless it refused, user.role is set */
 
     /* database */
-    struct db *db;                    /* borrowed from the pool */
+    struct db *db;                    /* borrowed from the pool, or the replica's */
+    time_t public_since;              /* of a public page: when its first statement went, where a replica may serve it */
     struct db_call queued[REQ_MAX_QUEUED];
     int n_queued;
     bool in_transaction;

@@ -11,12 +11,13 @@
 
 #include "arena.h"
 #include "clock.h"
+#include "replica.h"
 
 #include <pthread.h>
 #include <time.h>
 
-/* PUBLIC_MS: pages for nobody in particular are kept by nginx for up to two seconds themselves. */
-enum { SLOTS = 256, KEY_MAX = 200, FRESH_MS = 1000, LIFE_MS = 2000, PUBLIC_MS = 200, WAIT_MS = 1000 };
+/* What a replica counts is a little older than the count. PUBLIC_MS: pages for nobody in particular are kept by nginx for up to two seconds themselves. */
+enum { SLOTS = 256, KEY_MAX = 200, FRESH_MS = 1000, LIFE_MS = 2000 - REPLICA_OLDEST_MS, PUBLIC_MS = 200, WAIT_MS = 1000 };
 
 static struct {
     pthread_mutex_t lock;

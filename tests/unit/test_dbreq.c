@@ -2,6 +2,14 @@
  * the handler. */
 #include "fakedb.h"
 
+#include "../../lib/replica.h"
+static struct db *fake_replica(void);
+static bool fake_replica_wanted(void);
+static void fake_replica_put(struct db *db);
+#define replica_get fake_replica
+#define replica_wanted fake_replica_wanted
+#define replica_put fake_replica_put
+#define replica_failed fake_replica_put
 #include "../../lib/dbreq.c"
 
 #include "request.h"
@@ -9,6 +17,35 @@
 #include <stdarg.h>
 #include <cmocka.h>
 #undef fail   /* cmocka has one too */
+
+static struct {
+    bool wanted, current;
+    int taken, put;
+} replica;
+
+static struct db *
+fake_replica(void)
+{
+    struct db *db = replica.current ? db_open() : NULL;
+    if (db == NULL)
+        return NULL;
+    db->replica_url = "";
+    replica.taken++;
+    return db;
+}
+
+static bool
+fake_replica_wanted(void)
+{
+    return replica.wanted;
+}
+
+static void
+fake_replica_put(struct db *db)
+{
+    replica.put++;
+    db_close(db);
+}
 
 SQL(one, "SELECT 1");
 SQL(two, "SELECT 2");
@@ -176,6 +213,41 @@ a_connection_comes_back_to_the_pool(void **state)
     db_pool_put(b);
 }
 
+/* A public page's two statements, asked by nobody or by somebody; the first may fail where it is asked first. */
+static const struct { bool current, token, fails; unsigned flags; int taken; bool stays, dated; const char *said; } pages[] = {
+    { .current = true, .flags = CACHEABLE, .taken = 2, .stays = true, .dated = true, .said = "one|one|" },
+    { .current = true, .flags = CACHEABLE, .fails = true, .taken = 2, .dated = true, .said = "one|one|one|" },
+    { .current = false, .flags = CACHEABLE, .dated = true, .said = "one|one|" },
+    { .current = true, .flags = CACHEABLE, .token = true, .said = "session,one|one|" },
+    { .current = true, .flags = 0, .said = "one|one|" },
+};
+
+static void
+a_public_page_comes_from_the_replica_or_else_from_the_primary(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof pages / sizeof pages[0]; i++) {
+        struct made *m = signed_in(ANYONE);
+        m->route.flags = pages[i].flags;
+        m->inside.has_token = pages[i].token;
+        memset(&replica, 0, sizeof replica);
+        replica.wanted = true;
+        replica.current = pages[i].current;
+        fake.failure = pages[i].fails ? "57P01" : NULL;
+        assert_string_equal(rows_text(db_the_row(&m->req, one), 0, "x"), "7");
+        assert_int_equal(m->inside.db->replica_url != NULL, pages[i].stays);
+        db_let_go(&m->req);
+        assert_string_equal(rows_text(db_the_row(&m->req, one), 0, "x"), "7");
+        assert_string_equal(fake.said, pages[i].said);
+        assert_int_equal(m->inside.public_since != 0, pages[i].dated);
+        done(m);
+        assert_int_equal(replica.taken, pages[i].taken);
+        assert_int_equal(replica.put, pages[i].taken);
+        assert_int_equal(pool.n_idle, pool.n_open);
+    }
+    replica.wanted = false;
+}
+
 int
 main(void)
 {
@@ -189,6 +261,7 @@ main(void)
         cmocka_unit_test(a_failure_ends_the_request_with_the_right_answer),
         cmocka_unit_test(a_row_that_must_be_there_and_is_not_is_our_trouble),
         cmocka_unit_test(a_connection_comes_back_to_the_pool),
+        cmocka_unit_test(a_public_page_comes_from_the_replica_or_else_from_the_primary),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     while (pool.n_idle > 0)
