@@ -67,7 +67,7 @@ function request(base, method, path, o = {}) {
   if (o.token) headers.authorization ??= `Bearer ${o.token}`;
   if (body !== undefined && headers['content-length'] === undefined && headers['transfer-encoding'] === undefined) headers['content-length'] = Buffer.byteLength(body);
   return new Promise((resolve, reject) => {
-    const q = http.request({ host: url.hostname, port: url.port, method, path, headers, agent: o.agent ?? agent, timeout: o.timeout ?? 60000 }, (res) => {
+    const q = http.request({ host: url.hostname, port: url.port, method, path, headers, agent: o.again ? new http.Agent() : o.agent ?? agent, timeout: o.timeout ?? 60000 }, (res) => {
       const chunks = [];
       res.on('data', (c) => chunks.push(c));
       res.on('error', reject);
@@ -84,7 +84,7 @@ function request(base, method, path, o = {}) {
       });
     });
     q.on('timeout', () => q.destroy(new Error(`${method} ${path}: no answer`)));
-    // A kept connection that nginx closed meanwhile, and that was not looked at: what only reads is asked again.
+    // A kept connection that nginx closed meanwhile, and that was not looked at: what only reads is asked again, over a new one.
     q.on('error', (e) => {
       if (q.reusedSocket && ['ECONNRESET', 'EPIPE'].includes(e.code) && method === 'GET' && !o.again) request(base, method, path, { ...o, again: true }).then(resolve, reject);
       else reject(e);

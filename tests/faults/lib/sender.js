@@ -67,7 +67,8 @@ class Workshop {
     for (const s of this.senders) s.process.kill('SIGKILL');
     await Promise.all([...this.senders].map((s) => s.ended));
     await this.api.stop();
-    psql(this.admin, `DROP DATABASE ${this.name} WITH (FORCE)`);
+    // As in cron/selliko-backup
+    try { psql(this.admin, `DROP DATABASE ${this.name} WITH (FORCE)`); } catch { psql(this.admin, `DROP DATABASE ${this.name}`); }
     fs.rmSync(this.state, { recursive: true, force: true });
   }
   sql(text, input) { return psql(this.url, text, input); }
