@@ -250,6 +250,34 @@ check_backup_place(void)
         line(OK, "backup place", "%s answers", c->backup_dir);
 }
 
+/* Debian gives an nginx worker 768 connections, which is 384 realtime clients. */
+static void
+check_nginx(void)
+{
+    char ours[1024], *text = NULL;
+    size_t cap = 0;
+    long connections = 512, files = 0;   /* nginx's own default; files: as the service has them */
+
+    snprintf(ours, sizeof ours, "%s/nginx/nginx.conf", config()->state_dir);
+    const char *path = access(ours, R_OK) == 0 ? ours : "/etc/nginx/nginx.conf";
+    FILE *f = fopen(path, "r");
+    if (f == NULL)
+        return;   /* on another host */
+    while (getline(&text, &cap, f) >= 0) {
+        (void)sscanf(text, " worker_connections %ld", &connections);
+        (void)sscanf(text, " worker_rlimit_nofile %ld", &files);
+    }
+    free(text);
+    fclose(f);
+    if (connections < 4096)
+        line(WARN, "nginx", "%ld connections a worker, of which a realtime client takes two: raise worker_connections and"
+             " worker_rlimit_nofile in %s", connections, path);
+    else if (files > 0 && files < connections)
+        line(WARN, "nginx", "%ld connections a worker, but %ld descriptors: raise worker_rlimit_nofile in %s", connections, files, path);
+    else
+        line(OK, "nginx", "%ld connections a worker", connections);
+}
+
 /* ---- with it ---- */
 
 /* PgBouncer and its like give away a process number of their own.  Whether a session stays a session shows when
@@ -599,6 +627,7 @@ cmd_doctor(int argc, char **argv)
     check_program("photo worker", config()->photo_worker, "no phone can be listed");
     check_storage();
     check_backup_place();
+    check_nginx();
     PGconn *pg = pg_try_open(why, sizeof why);
     if (pg == NULL) {
         line(FAIL, "database", "%s", why);

@@ -3,6 +3,7 @@
 const { test, before } = require('node:test');
 const assert = require('node:assert/strict');
 const fs = require('node:fs');
+const net = require('node:net');
 const path = require('node:path');
 const { spawn, execFileSync } = require('node:child_process');
 const { own, until, freePort, TOP } = require('../api/lib');
@@ -72,6 +73,44 @@ test('encoding, letters, an old collation, careless settings', async () => {
   admin('ALTER SYSTEM SET autovacuum = off');
   admin('SELECT pg_reload_conf()');
   try { await until('autovacuum is off', () => w.sql('SHOW autovacuum') === 'off'); await says({}, /^WARN +database +autovacuum is off/m); } finally { admin('ALTER SYSTEM RESET autovacuum'); admin('SELECT pg_reload_conf()'); }
+});
+
+// The server, reached over TCP by an address that the doctor takes for another host's, and as it would be with other
+// words (of one length) in what it says, or hears.
+async function elsewhere(toServer, toClient, work) {
+  const turn = (buffer, pairs) => Buffer.from(pairs.reduce((text, [from, to]) => text.replaceAll(from, to), buffer.toString('latin1')), 'latin1');
+  const socket = path.join(decodeURIComponent(at.slice('host='.length)), '.s.PGSQL.5432');
+  const front = net.createServer((a) => {
+    const b = net.connect(socket);
+    for (const [x, y, pairs] of [[a, b, toServer], [b, a, toClient]]) {
+      x.on('data', (d) => y.write(turn(d, pairs)));
+      x.on('error', () => {});
+      x.on('close', () => y.destroy());
+    }
+  });
+  await new Promise((r) => { front.listen(0, '0.0.0.0', r); });
+  try { return await work({ DATABASE_URL: `postgresql://selliko@0.0.0.0:${front.address().port}/selliko` }); } finally { front.close(); }
+}
+
+test('a way that is not encrypted, a server without pg_trgm, one that is newer than pg_dump', async () => {
+  await elsewhere([], [], (env) => says(env, /^WARN +database +the way to 0\.0\.0\.0 is not encrypted: add sslmode=verify-full/m));
+  await well({}, /not encrypted/);
+  await elsewhere([["'pg_trgm'", "'no_trgm'"]], [], (env) => says(env, /^FAIL +extensions +the server lacks pg_trgm: install postgresql-contrib of PostgreSQL 15 /m));
+  await elsewhere([], [['server_version\0' + '15.', 'server_version\0' + '99.']], (env) => says(env, /^FAIL +pg_dump +that of PostgreSQL 15 cannot dump a server of 99: install postgresql-client-99/m));
+});
+
+test('an nginx with few connections or descriptors a worker is named', async () => {
+  assert.match((await ctl(['doctor'])).out, /^(ok|WARN) +nginx +\d+ connections a worker/m);
+  const dir = fs.mkdtempSync('/tmp/selliko-test-nginx-');
+  fs.chmodSync(dir, 0o755);
+  fs.mkdirSync(path.join(dir, 'nginx'));
+  const file = path.join(dir, 'nginx/nginx.conf');
+  const nginx = (text, line) => { fs.writeFileSync(file, text); return says({ STATE_DIR: dir }, line); };
+  try {
+    await nginx('events {\n    worker_connections 768;\n}\n', /^WARN +nginx +768 connections a worker, of which .* raise worker_connections and worker_rlimit_nofile in \/tmp/m);
+    await nginx('worker_rlimit_nofile 1024;\nevents {\n    worker_connections 8192;\n}\n', /^WARN +nginx +8192 connections a worker, but 1024 descriptors/m);
+    await nginx('worker_rlimit_nofile 65536;\nevents {\n    worker_connections 32768;\n}\n', /^ok +nginx +32768 connections a worker$/m);
+  } finally { fs.rmSync(dir, { recursive: true }); }
 });
 
 test('programs without a gateway are half a service', async () => {
