@@ -11,6 +11,7 @@
 #include "app.h"
 
 #include "fileurl.h"
+#include "kept.h"
 #include "shape.h"
 #include "store.h"
 
@@ -29,15 +30,32 @@ static struct store *store;
 
 #define MIDNIGHT(day) "((" day ")::timestamp AT TIME ZONE 'Asia/Kolkata')"
 
-SQL(tasks,
-    "SELECT " TASK_COLUMNS " FROM" TASK_FROM " WHERE t.agent_id = $1::uuid"
-    " {?2 AND t.status = $2 ?} {?3 AND t.priority = $3 ?}"
-    " {?4 AND t.assigned_at >= " MIDNIGHT("$4::date") " AND t.assigned_at < " MIDNIGHT("$4::date + 1") " ?}"
-    " ORDER BY t.assigned_at DESC, t.id DESC LIMIT $5 OFFSET $6");
-SQL(sums,   /* over all of his tasks, whatever the filters */
+#define TASKS(columns) \
+    "SELECT " columns " FROM" TASK_FROM " WHERE t.agent_id = $1::uuid" \
+    " {?2 AND t.status = $2 ?} {?3 AND t.priority = $3 ?}" \
+    " {?4 AND t.assigned_at >= " MIDNIGHT("$4::date") " AND t.assigned_at < " MIDNIGHT("$4::date + 1") " ?}" \
+    " ORDER BY t.assigned_at DESC, t.id DESC LIMIT $5 OFFSET $6"
+SQL(tasks, TASKS(TASK_VERSION ", " TASK_COLUMNS));
+SQL(tasks_versions, TASKS(TASK_VERSION));
+SQL(sums,   /* over all of his tasks, whatever the filters; (SELECT …): midnight is found once, not for each task */
     "SELECT coalesce(sum(t.commission_amount), 0)::bigint AS commission,"
-    "       count(*) FILTER (WHERE t.completed_at >= " MIDNIGHT("(now() AT TIME ZONE 'Asia/Kolkata')::date") ") AS today"
+    "       count(*) FILTER (WHERE t.completed_at >="
+    "           (SELECT " MIDNIGHT("(now() AT TIME ZONE 'Asia/Kolkata')::date") ")) AS today"
     "  FROM agent_tasks t WHERE t.agent_id = $1::uuid AND t.status = 'completed'");
+
+/* The tasks in ROWS as elements of the open array, kept under KEY. */
+static void
+write_tasks(struct req *r, const struct rows *rows, const char *key, int64_t now)
+{
+    struct jw *j = answer(r);
+    size_t from;
+    bool whole = true;
+    (void)jw_text(j, &from);
+    for (int i = 0; i < rows->n; i++)
+        whole &= shape_task_object(r->arena, j, NULL, rows, i, now);
+    if (whole)
+        kept_put(r->arena, key, rows, j, from);
+}
 
 /* GET /agent/tasks ?status&priority&date -> his tasks, the newest first, and what he has earned. */
 static reply
@@ -53,13 +71,20 @@ list_tasks(struct req *r)
     if (bad_input(r))
         return refuse_input(r);
 
+    int64_t now = req_now(r);
+    const char *const param[] = { r->user.id, status, priority, date, limit, offset };
+    const char *key = arena_printf(r->arena, "tasks %s %s %s %s %s %s %lld", r->user.id, or_dash(status), or_dash(priority),
+                                   or_dash(date), limit, offset, (long long)(now / 3600));
+    const struct kept *kept = kept_find(r->arena, key);
     int sums_ticket = db_queue(r, sums, r->user.id);
-    const struct rows *rows = db_rows(r, tasks, r->user.id, status, priority, date, limit, offset);
+    const struct rows *rows = db_rows_(r, kept != NULL ? &tasks_versions : &tasks, param, 6);
     const struct rows *sum = db_queued(r, sums_ticket);
     struct jw *j = answer(r);
     jw_array(j, "tasks");
-    for (int i = 0; i < rows->n; i++)
-        shape_task_object(r->arena, j, NULL, rows, i, req_now(r));
+    if (kept != NULL && kept_is(r->arena, kept, rows))
+        kept_write(j, kept);
+    else
+        write_tasks(r, kept != NULL ? db_rows_(r, &tasks, param, 6) : rows, key, now);
     jw_end(j);
     jw_rupees(j, "totalCommission", rows_int(sum, 0, "commission"));
     jw_int(j, "completedToday", rows_int(sum, 0, "today"));
@@ -96,7 +121,7 @@ step_answer(struct req *r, const char *name, const char *report)
     const struct rows *row = take_step(r, name, report, &refusal);
     if (row == NULL)
         return refusal;
-    shape_task_object(r->arena, answer(r), "task", row, 0, req_now(r));
+    (void)shape_task_object(r->arena, answer(r), "task", row, 0, req_now(r));
     return ok(r);
 }
 
@@ -223,7 +248,7 @@ complete_task(struct req *r)
     const struct rows *row = take_step(r, "complete", jw_text(j, NULL), &refusal);
     if (row == NULL)
         return refusal;
-    shape_task_object(r->arena, answer(r), "task", row, 0, req_now(r));
+    (void)shape_task_object(r->arena, answer(r), "task", row, 0, req_now(r));
     jw_rupees(answer(r), "commissionEarned", rows_int(row, 0, "_commission"));
     return ok(r);
 }

@@ -44,6 +44,6 @@ assign_agent(struct req *r)
     db_wake_later(r, "selliko_events");
     db_wake_later(r, "selliko_whatsapp");
     const struct rows *task = db_the_row(r, assigned, rows_text(done, 0, "task"));
-    shape_task_object(r->arena, answer(r), "assignment", task, 0, req_now(r));
+    (void)shape_task_object(r->arena, answer(r), "assignment", task, 0, req_now(r));
     return ok(r);
 }

@@ -8,6 +8,7 @@
  * each other's number whole: they talk through the agent. */
 #include "app.h"
 
+#include "kept.h"
 #include "metrics.h"
 #include "shape.h"
 #include "totals.h"
@@ -44,13 +45,25 @@ enum { NEAR = 100 };
 
 /* Nearly everybody has orders in one part only, that of his role: it is walked alone, and the other two are only
  * asked whether there is anything (a fifth less work than merging with nothing, twice). */
-#define AS_ONE(column, other, another) \
-    "SELECT " ORDER_COLUMNS ", (EXISTS (SELECT FROM orders x WHERE x." other " = $1::uuid)" \
-    "   OR EXISTS (SELECT FROM orders x WHERE x." another " = $1::uuid)) AS _elsewhere" \
+#define AS_ONE(columns, column, other, another) \
+    "SELECT " columns ", (EXISTS (SELECT FROM orders x WHERE x." other " = $1::uuid)" \
+    "   OR EXISTS (SELECT FROM orders x WHERE x." another " = $1::uuid)) AS \"_version.elsewhere\"" \
     "  FROM orders o WHERE o." column " = $1::uuid {?2 AND o.status = $2 ?}" NEWEST " LIMIT $3 OFFSET $4"
-SQL(as_client, AS_ONE("client_id", "vendor_id", "agent_id"));
-SQL(as_vendor, AS_ONE("vendor_id", "client_id", "agent_id"));
-SQL(as_agent, AS_ONE("agent_id", "client_id", "vendor_id"));
+#define AS(name, column, other, another) \
+    SQL(as_##name, AS_ONE(ORDER_VERSION ", " ORDER_COLUMNS, column, other, another)); \
+    SQL(as_##name##_versions, AS_ONE(ORDER_VERSION, column, other, another))
+AS(client, "client_id", "vendor_id", "agent_id");
+AS(vendor, "vendor_id", "client_id", "agent_id");
+AS(agent, "agent_id", "client_id", "vendor_id");
+
+static const struct part {
+    const char *role;
+    struct sql *page, *versions;
+} parts[] = {
+    { "CLIENT", &as_client, &as_client_versions },
+    { "VENDOR", &as_vendor, &as_vendor_versions },
+    { "AGENT",  &as_agent,  &as_agent_versions },
+};
 
 SQL(my_page, "SELECT " ORDER_COLUMNS MINE(NEAREST) NEWEST " LIMIT $3 OFFSET $4");
 SQL(my_deep_page, "SELECT " ORDER_COLUMNS MINE("") NEWEST " LIMIT $3 OFFSET $4");
@@ -58,18 +71,47 @@ SQL(my_total, "SELECT count(*) " MINE(""));
 SQL(all_page, "SELECT " ORDER_COLUMNS ALL NEWEST " LIMIT $5 OFFSET $6");
 SQL(all_total, "SELECT count(*) " ALL);
 
-static const struct rows *
-my_orders(struct req *r, const struct page *page, const char *const *mine)
+static void
+write_orders(struct jw *j, const struct rows *rows)
 {
-    const char *role = r->user.claimed;
-    struct sql *one = strcmp(role, "CLIENT") == 0   ? &as_client
-                      : strcmp(role, "VENDOR") == 0 ? &as_vendor
-                      : strcmp(role, "AGENT") == 0  ? &as_agent
-                                                    : NULL;
-    const struct rows *rows = one != NULL ? db_rows_(r, one, mine, 4) : NULL;
-    if (rows != NULL && (r->user.role == ROLE_ADMIN || (rows->n > 0 && !rows_bool(rows, 0, "_elsewhere"))))
-        return rows;
-    return db_rows_(r, page->page * page->limit <= NEAR ? &my_page : &my_deep_page, mine, 4);
+    for (int i = 0; i < rows->n; i++) {
+        jw_object(j, NULL);
+        (void)rows_members(j, rows, i);
+        jw_end(j);
+    }
+}
+
+/* The caller's own orders as elements of the open array: how many there are, -1 when he is an administrator. */
+static int
+write_mine(struct req *r, const struct page *page, const char *const *mine)
+{
+    const struct part *part = NULL;
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
+        if (strcmp(r->user.claimed, parts[i].role) == 0)
+            part = &parts[i];
+    const char *key = arena_printf(r->arena, "orders %s %s %s %s %s %lld", mine[0], r->user.claimed, or_dash(mine[1]),
+                                   mine[2], mine[3], (long long)(req_now(r) / 3600));
+    const struct kept *kept = part != NULL ? kept_find(r->arena, key) : NULL;
+    struct jw *j = answer(r);
+
+    const struct rows *rows = kept != NULL ? db_rows_(r, part->versions, mine, 4) : NULL;
+    if (rows != NULL && r->user.role != ROLE_ADMIN && kept_is(r->arena, kept, rows)) {
+        kept_write(j, kept);
+        return rows->n;
+    }
+    if (part != NULL && r->user.role != ROLE_ADMIN)
+        rows = db_rows_(r, part->page, mine, 4);
+    bool all = part != NULL && rows->n > 0 && !rows_bool(rows, 0, "_version.elsewhere");
+    if (!all && r->user.role != ROLE_ADMIN)
+        rows = db_rows_(r, page->page * page->limit <= NEAR ? &my_page : &my_deep_page, mine, 4);
+    if (r->user.role == ROLE_ADMIN)
+        return -1;
+    size_t from;
+    (void)jw_text(j, &from);
+    write_orders(j, rows);
+    if (all)
+        kept_put(r->arena, key, rows, j, from);
+    return rows->n;
 }
 
 /* GET /orders ?clientId&vendorId&agentId&status: those in which the caller has a part, all to an
@@ -92,18 +134,20 @@ list_orders(struct req *r)
      * statement is back: most are no administrators, so theirs is asked first. */
     const char *const all[] = { client, vendor, agent, status, page.limit_text, page.offset_text };
     const char *const mine[] = { r->user.id, status, page.limit_text, page.offset_text };
-    const struct rows *rows = NULL;
+    struct jw *j = answer(r);
+    jw_array(j, "orders");
     bool only_mine = client == NULL && vendor == NULL && agent == NULL && r->user.role != ROLE_ADMIN;
-    if (only_mine) {
-        rows = my_orders(r, &page, mine);
-        only_mine = r->user.role != ROLE_ADMIN;
+    int n = only_mine ? write_mine(r, &page, mine) : -1;
+    if (n < 0) {
+        only_mine = false;
+        const struct rows *rows = db_rows_(r, &all_page, all, 6);
+        write_orders(j, rows);
+        n = rows->n;
     }
-    if (!only_mine)
-        rows = db_rows_(r, &all_page, all, 6);
-    rows_json(answer(r), "orders", rows);
+    jw_end(j);
     const char *key = arena_printf(r->arena, "orders %s %s %s %s %s", only_mine ? r->user.id : "-", or_dash(client),
                                    or_dash(vendor), or_dash(agent), or_dash(status));
-    answer_pagination(r, &page, totals_of(r, &page, rows->n, key, only_mine ? &my_total : &all_total,
+    answer_pagination(r, &page, totals_of(r, &page, n, key, only_mine ? &my_total : &all_total,
                                           only_mine ? mine : all, only_mine ? 2 : 4));
     return ok(r);
 }

@@ -33,6 +33,7 @@ struct column {
     char prefix[64];   /* "" or the nested object's name */
     char field[64];    /* of a sealed value: table.column */
     enum kind kind;
+    bool is_version;
 };
 
 struct db_columns {
@@ -323,6 +324,7 @@ columns_of(int id, const PGresult *res)
             snprintf(c->field, sizeof c->field, "%.*s", (int)strcspn(colon + 8, ")"), colon + 8);
         if (name[0] == '_')
             c->kind = K_SILENT;
+        c->is_version = strcmp(c->prefix, "_version") == 0;
     }
     if (!atomic_compare_exchange_strong(&columns[id], &known, cols)) {
         free(cols);   /* another thread was first */
@@ -394,6 +396,27 @@ rows_sealed(struct arena *a, const struct rows *rows, int i, const char *name)
     size_t len = (size_t)PQgetlength(rows->res, i, c);
     char *out = arena_alloc(a, len + 1);
     return db_unseal(rows->cols->col[c].field, PQgetvalue(rows->res, i, c), len, out, &len) ? out : NULL;
+}
+
+const char *
+rows_version(struct arena *a, const struct rows *rows, size_t *len)
+{
+    const struct db_columns *cols = rows->cols;
+    size_t n = 0;
+    for (int i = 0; i < rows->n; i++)
+        for (int k = 0; k < cols->n; k++)
+            if (cols->col[k].is_version)
+                n += (size_t)PQgetlength(rows->res, i, k) + 1;
+    char *all = arena_alloc(a, n), *p = all;
+    for (int i = 0; i < rows->n; i++)
+        for (int k = 0; k < cols->n; k++)
+            if (cols->col[k].is_version) {
+                size_t with_nul = (size_t)PQgetlength(rows->res, i, k) + 1;   /* so that 1 and 23 are not 12 and 3 */
+                memcpy(p, PQgetvalue(rows->res, i, k), with_nul);
+                p += with_nul;
+            }
+    *len = n;
+    return all;
 }
 
 static bool

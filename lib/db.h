@@ -24,6 +24,7 @@
  *   "thumbnail:thumbnail"                a listing's id as the signed URL of its first photo in small
  *   "pickupAddress.city"                 consecutive columns with one prefix make a nested object
  *   "_photoCount"                        not written: for the program only
+ *   "_version.order"                     not written: which version of a row was read (kept.h)
  * timestamptz becomes ISO 8601, json and jsonb are copied, numbers and booleans bare, the rest strings. */
 #ifndef SELLIKO_DB_H
 #define SELLIKO_DB_H
@@ -64,6 +65,9 @@ bool rows_null(const struct rows *rows, int i, const char *name);
 /* Row I's sealed column NAME ("phone:sealed(users.phone)" is called phone) in clear, in ARENA; NULL for
  * null, and for a value that does not open (logged). */
 const char *rows_sealed(struct arena *a, const struct rows *rows, int i, const char *name);
+
+/* All columns "_version.…" of all rows, in A: the same bytes for the same versions of the same rows. */
+const char *rows_version(struct arena *a, const struct rows *rows, size_t *len);
 
 /* Write row I's columns as members into the open object of J.  False when a sealed value could not be
  * opened (logged): the value is written as null. */

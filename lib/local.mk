@@ -24,6 +24,7 @@ lib_libselliko_a_SOURCES += lib/app.c lib/input.c lib/reply.c lib/app.h lib/req.
 lib_libselliko_a_SOURCES += lib/fcgiout.c lib/fcgiout.h
 lib_libselliko_a_SOURCES += lib/totals.c lib/totals.h
 lib_libselliko_a_SOURCES += lib/fragment.c lib/fragment.h
+lib_libselliko_a_SOURCES += lib/kept.c lib/kept.h
 lib_libselliko_a_SOURCES += lib/imagehead.c lib/imagehead.h
 lib_libselliko_a_SOURCES += lib/image.c lib/image.h
 lib_libselliko_a_SOURCES += lib/store.c lib/store.h

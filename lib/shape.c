@@ -127,20 +127,31 @@ task_metadata(struct arena *a, struct jw *j, const char *kept, const char *order
     jw_end(j);
 }
 
-void
+/* A sealed column, NULL for null; WHOLE becomes false when it does not open. */
+static const char *
+opened(struct arena *a, const struct rows *rows, int i, const char *name, bool *whole)
+{
+    const char *text = rows_sealed(a, rows, i, name);
+    *whole &= text != NULL || rows_null(rows, i, name);
+    return text;
+}
+
+bool
 shape_task_object(struct arena *a, struct jw *j, const char *key, const struct rows *rows, int i, int64_t now)
 {
-    const char *street = rows_sealed(a, rows, i, "_street"), *landmark = rows_sealed(a, rows, i, "_landmark");
+    bool whole = true;
+    const char *street = opened(a, rows, i, "_street", &whole), *landmark = opened(a, rows, i, "_landmark", &whole);
 
     jw_object(j, key);
     (void)rows_members(j, rows, i);
     jw_object(j, "clientContact");
     jw_str(j, "name", rows_text(rows, i, "_contact"));
-    jw_str(j, "phone", rows_sealed(a, rows, i, "_phone"));
+    jw_str(j, "phone", opened(a, rows, i, "_phone", &whole));
     jw_str(j, "address", arena_printf(a, "%s%s%s%s%s", street != NULL ? street : "", street != NULL ? ", " : "",
                                       landmark != NULL ? landmark : "", landmark != NULL ? ", " : "",
                                       rows_text(rows, i, "_city")));
     jw_end(j);
     task_metadata(a, j, rows_text(rows, i, "_metadata"), rows_text(rows, i, "orderId"), now);
     jw_end(j);
+    return whole;
 }

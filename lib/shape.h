@@ -108,6 +108,8 @@ const char *shape_url_path(const char *url);
 
 /* ---- orders (o) ---- */
 
+#define ORDER_VERSION "o.id AS \"_version.id\", o.xmin AS \"_version.order\""
+
 #define ORDER_COLUMNS \
     "o.id, o.listing_id AS \"listingId\", o.client_id AS \"clientId\", o.vendor_id AS \"vendorId\"," \
     " o.agent_id AS \"agentId\", o.final_price AS \"finalPrice:rupees\", o.commission_rate AS \"commissionRate\"," \
@@ -125,6 +127,10 @@ const char *shape_url_path(const char *url);
  * order's agent; to one whose place was taken he is as to any stranger. */
 #define TASK_KNOWS_CLIENT "(t.in_charge OR t.status IN ('assigned', 'accepted', 'in_progress'))"
 
+/* All that TASK_COLUMNS are made of. */
+#define TASK_VERSION \
+    "t.id AS \"_version.id\", t.xmin AS \"_version.task\", l.xmin AS \"_version.listing\", c.xmin AS \"_version.client\""
+
 #define TASK_COLUMNS \
     "t.id, t.agent_id AS \"agentId\", t.order_id AS \"orderId\", t.type, t.priority, t.description, t.status," \
     " t.assigned_at AS \"assignedAt\", t.scheduled_at AS \"scheduledAt\", t.accepted_at AS \"acceptedAt\"," \
@@ -140,8 +146,9 @@ const char *shape_url_path(const char *url);
 
 struct arena;
 
-/* Row I (TASK_COLUMNS) as an object KEY of J, with what A keeps for it. */
-void shape_task_object(struct arena *a, struct jw *j, const char *key, const struct rows *rows, int i, int64_t now);
+/* Row I (TASK_COLUMNS) as an object KEY of J, with what A keeps for it.  False when a sealed value could not be
+ * opened (logged): it is null, or left out. */
+bool shape_task_object(struct arena *a, struct jw *j, const char *key, const struct rows *rows, int i, int64_t now);
 
 /* ---- notifications (n) ---- */
 

@@ -16,6 +16,7 @@ UNIT_TESTS += tests/unit/test_app
 UNIT_TESTS += tests/unit/test_fcgiout
 UNIT_TESTS += tests/unit/test_totals
 UNIT_TESTS += tests/unit/test_fragment
+UNIT_TESTS += tests/unit/test_kept
 EXTRA_DIST += tests/unit/request.h tests/unit/fakedb.h tests/unit/with_arena.h tests/unit/no_engineio.h
 UNIT_TESTS += tests/unit/test_multipart
 UNIT_TESTS += tests/unit/test_config

@@ -362,3 +362,40 @@ test('a completion names photos of its own order, and each answer signs them ane
   const shown = (await tasks()).body.tasks.find((x) => x.id === t.id);
   for (const url of shown.metadata.verificationPhotos) assert.equal((await fetchFile(url)).status, 200);
 });
+
+// As long as nothing has changed, a list is made of what was kept when it was read before.
+test('a list that was read before shows each change at once: of the task, its client, its order\'s agent', async () => {
+  const [courier, another, lister] = await Promise.all([signIn(w, 'AGENT'), signIn(w, 'AGENT'), signIn(w, 'CLIENT', 'Before')]);
+  const sold = async () => {
+    const [listing] = quickListing(w, lister.id);
+    w.sql(`DELETE FROM rate_limits WHERE key LIKE 'bids:%${vendor.id}%'`);
+    return { listing, order: (await mustBid(w, vendor, listing, 45000)).orderId };
+  };
+  const listed = async (who = courier, query = '') => {
+    const [first, again] = [await tasks(query, who), await tasks(query, who)];
+    assert.equal(first.status, 200, first.text);
+    assert.deepEqual(again.body.tasks, first.body.tasks, 'read twice it reads the same');
+    return first.body.tasks;
+  };
+  const { listing } = await sold();
+  const { id } = await mustAssign(listing, { agentId: courier.id });
+  assert.deepEqual((await listed()).map((t) => [t.id, t.status, t.clientContact.name, t.clientContact.phone]), [[id, 'assigned', 'Before', lister.phone]]);
+  assert.equal((await ask('PUT', '/users/me', lister, { name: 'After' })).status, 200);
+  assert.equal((await listed())[0].clientContact.name, 'After');
+  await mustStep(id, 'accept', undefined, courier);
+  assert.equal((await listed())[0].status, 'accepted');
+  assert.deepEqual(await listed(courier, '?status=assigned'), []);
+  const done = (await mustStep(id, 'complete', { notes: 'All there' }, courier)).task;
+  assert.deepEqual(await listed(), [done]);
+  assert.equal((await tasks('', courier)).body.totalCommission, done.commissionAmount);
+
+  const next = await sold();
+  const given = await mustAssign(next.listing, { agentId: courier.id });
+  assert.deepEqual((await listed()).map((t) => t.id), [given.id, id]);
+  await mustAssign(next.listing, { agentId: another.id });
+  const [lost] = await listed();
+  assert.deepEqual([lost.status, lost.clientContact.phone], ['failed', `+91******${lister.phone.slice(-4)}`], 'to who is not its agent any more the client is a stranger');
+  assert.equal((await listed(another))[0].clientContact.phone, lister.phone);
+  w.sql(`UPDATE listings SET city = 'Thrissur' WHERE id = '${listing}'`);
+  assert.match((await listed())[1].clientContact.address, /Thrissur/);
+});

@@ -264,3 +264,48 @@ test('a completed order can be rated, a cancelled one cannot', async () => {
   assert.equal((await rate(await orderIn('completed'), client, { rating: '3' })).body.order.rating, 3);
   assert.equal((await rate(await orderIn('cancelled'), client, { rating: 3 })).body.code, 'invalid_state');
 });
+
+// The list of one who has read it before is made of what was kept, as long as nothing has changed.
+test('a list that was read before shows each change at once, to each of the order\'s parties', async () => {
+  const [buyer, carrier, successor] = await Promise.all([signIn(w, 'VENDOR'), signIn(w, 'AGENT'), signIn(w, 'AGENT')]);
+  const seller = await signIn(w);
+  const sells = async () => (await mustBid(w, buyer, quickListing(w, seller.id)[0], 45000)).orderId;
+  const listed = async (who, query = '') => {
+    const [first, again] = [await w.get(`/orders${query}`, who.token), await w.get(`/orders${query}`, who.token)];
+    assert.equal(first.status, 200, first.text);
+    assert.equal(again.text.replace(/"requestId":"[^"]*"/, ''), first.text.replace(/"requestId":"[^"]*"/, ''), 'read twice it reads the same');
+    return first.body.orders;
+  };
+  const agrees = async (...parties) => {
+    for (const who of parties) for (const o of await listed(who)) assert.deepEqual(o, (await w.get(`/orders/${o.id}`, admin.token)).body.order);
+  };
+  const order = await sells();
+  await agrees(seller, buyer);
+  w.sql(`UPDATE orders SET agent_id = '${carrier.id}' WHERE id = '${order}'`);
+  for (const [status, who] of [['picked_up', carrier], ['in_transit', carrier], ['delivered', carrier], ['completed', buyer]]) {
+    assert.equal((await put(order, who, { status, notes: `Now ${status}` })).status, 200);
+    for (const party of [seller, buyer, carrier]) assert.equal((await listed(party))[0].status, status);
+    assert.deepEqual((await listed(seller, '?status=completed')).length, status === 'completed' ? 1 : 0);
+    await agrees(seller, buyer, carrier);
+  }
+  assert.equal((await rate(order, seller, { rating: 4 })).status, 200);
+  for (const party of [seller, buyer, carrier]) assert.equal((await listed(party))[0].rating, 4);
+  w.sql(`UPDATE orders SET agent_id = '${successor.id}' WHERE id = '${order}'`);
+  assert.deepEqual([(await listed(carrier)).length, (await listed(successor)).length, (await listed(seller))[0].agentId], [0, 1, successor.id]);
+
+  const second = await sells();
+  for (const party of [seller, buyer]) assert.deepEqual((await listed(party)).map((o) => o.id), [second, order]);
+  assert.deepEqual((await listed(seller, '?limit=1&page=2')).map((o) => o.id), [order]);
+  // a part in another role than his own
+  w.sql(`UPDATE orders SET agent_id = '${seller.id}' WHERE id = '${id}'`);
+  assert.equal((await listed(seller)).length, 3);
+  w.sql(`UPDATE orders SET agent_id = '${agent.id}' WHERE id = '${id}'`);
+  assert.deepEqual((await listed(seller)).map((o) => o.id), [second, order]);
+  // who became an administrator sees everybody's, and his own again when he is none any more
+  w.sql(`UPDATE users SET role = 'ADMIN' WHERE id = '${seller.id}'`);
+  assert.ok((await w.get('/orders', seller.token)).body.pagination.total > 2);
+  w.sql(`UPDATE users SET role = 'CLIENT' WHERE id = '${seller.id}'`);
+  assert.deepEqual((await listed(seller)).map((o) => o.id), [second, order]);
+  w.sql(`UPDATE sessions SET revoked_at = now() WHERE user_id = '${seller.id}'`);
+  assert.equal((await w.get('/orders', seller.token)).status, 401, 'who may not ask is told nothing that was kept');
+});
