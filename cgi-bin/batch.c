@@ -275,9 +275,11 @@ place_all(struct db *db, struct waiting *const *w, int n)
         }
         return;
     }
+    if (rows != NULL)
+        log_error("a batch of bids has another number of answers", log_i("bids", n), log_i("rows", rows->n));
     arena_free(a);
     free(o);
-    bool rolled_back = strncmp(sqlstate, "08", 2) != 0 && strcmp(sqlstate, "57014") != 0;
+    bool rolled_back = rows == NULL && strncmp(sqlstate, "08", 2) != 0 && strcmp(sqlstate, "57014") != 0;
     if (n > 1 && rolled_back) {
         log_warn("a batch of bids failed, they are tried singly", log_i("bids", n), log_s("sqlstate", sqlstate));
         for (int i = 0; i < n; i++)
@@ -414,8 +416,12 @@ batch_place(struct req *r, struct batch_bid *b)
             crypto_uuid7(me.id[k]);
         wait_for_row(&me);
         sem_destroy(&me.turn);
-        if (me.outcome == NULL)
-            give_up(r, db_is_transient(me.sqlstate) ? ERR_UNAVAILABLE : ERR_INTERNAL);
+        if (me.outcome == NULL && db_is_transient(me.sqlstate))
+            give_up(r, ERR_UNAVAILABLE);
+        if (me.outcome == NULL) {   /* what failed was logged for the batch, under the request that led it */
+            log_error("a bid failed for good", log_s("sqlstate", me.sqlstate));
+            give_up(r, ERR_INTERNAL);
+        }
         arena_own(r->arena, me.outcome, outcome_drop);
         r->inside->checked = true;   /* place_bids judged session and role */
         /* A bid of the same batch has the same idempotency key: its answer is there next time. */

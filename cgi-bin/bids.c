@@ -13,6 +13,7 @@
 #include "config.h"
 #include "crypto.h"
 #include "idempotency.h"
+#include "log.h"
 #include "market.h"
 #include "metrics.h"
 #include "money.h"
@@ -110,7 +111,8 @@ place_bid(struct req *r)
         return fail(r, ERR_ACCOUNT_DISABLED);
     if (strcmp(code, "forbidden") == 0)
         return fail(r, ERR_FORBIDDEN);
-    give_up(r, ERR_INTERNAL);   /* LCOV_EXCL_LINE: place_bids has no other code */
+    log_error("place_bids gave an unknown code", log_s("code", code));   /* LCOV_EXCL_LINE: it has no other */
+    give_up(r, ERR_INTERNAL);                                            /* LCOV_EXCL_LINE */
 }
 
 /* ---- looking ---- */

@@ -94,13 +94,22 @@ db_sqlstate(const struct db *db)
     return db->sqlstate;
 }
 
+/* The session is not as we believe: a statement that is not prepared, or is already, or was for columns of another
+ * type (a migration ran); a transaction that nobody remembers.  Rolled back, and good again over a new connection. */
+static bool
+is_stale(const char *s)
+{
+    return strcmp(s, "26000") == 0 || strcmp(s, "42P05") == 0 || strcmp(s, "0A000") == 0 || strcmp(s, "25P02") == 0;
+}
+
 bool
 db_is_transient(const char *s)
 {
-    /* no connection, too many, shutting down or starting, out of resources, out of time, serialisation,
-     * deadlock, lock not available, a standby that cannot write yet */
-    return strncmp(s, "08", 2) == 0 || strncmp(s, "53", 2) == 0 || strncmp(s, "57P", 3) == 0
-        || strcmp(s, "57014") == 0 || strncmp(s, "40", 2) == 0 || strcmp(s, "55P03") == 0 || strcmp(s, "25006") == 0;
+    /* no connection, too many, shutting down or starting, out of resources, its disk fails, out of time,
+     * serialisation, deadlock, lock not available, a standby that cannot write yet */
+    return strncmp(s, "08", 2) == 0 || strncmp(s, "53", 2) == 0 || strncmp(s, "57P", 3) == 0 || strncmp(s, "58", 2) == 0
+        || strcmp(s, "57014") == 0 || strncmp(s, "40", 2) == 0 || strcmp(s, "55P03") == 0 || strcmp(s, "25006") == 0
+        || is_stale(s);
 }
 
 void *
@@ -129,6 +138,17 @@ note_failure(struct db *db, const PGresult *res)
     const char *constraint = res != NULL ? PQresultErrorField(res, PG_DIAG_CONSTRAINT_NAME) : NULL;
     log_error("database statement failed", log_s("sqlstate", db->sqlstate), log_s("detail", message),
               log_s("constraint", constraint));
+}
+
+/* The connection is of no use any more. */
+static void
+lose(struct db *db)
+{
+    metrics_add(METRICS_DB_FAILURES, 1);
+    log_error(db->gave_up ? "the database does not answer" : "database connection lost",
+              log_s("detail", PQerrorMessage(db->conn)));
+    set_error(db, "08006");
+    disconnect(db);
 }
 
 /* Once a minute for the process that asks: a program that only seals and never opens would not meet
@@ -669,13 +689,13 @@ db_pipeline(struct db *db, struct arena *a, struct db_call *calls, int n)
         if (PQstatus(db->conn) == CONNECTION_OK && PQexitPipelineMode(db->conn) == 0)
             good = false;
     }
-    if (db->gave_up || PQstatus(db->conn) != CONNECTION_OK || PQpipelineStatus(db->conn) != PQ_PIPELINE_OFF) {
-        if (!noted) {
-            metrics_add(METRICS_DB_FAILURES, 1);
-            log_error(db->gave_up ? "the database does not answer" : "database connection lost",
-                      log_s("detail", PQerrorMessage(db->conn)));
-        }
-        if (!noted || !db_is_transient(db->sqlstate))
+    bool usable = !db->gave_up && PQstatus(db->conn) == CONNECTION_OK && PQpipelineStatus(db->conn) == PQ_PIPELINE_OFF;
+    if (!noted && (!good || !usable)) {
+        lose(db);
+        return false;
+    }
+    if (noted && (!usable || is_stale(db->sqlstate))) {
+        if (!db_is_transient(db->sqlstate))
             set_error(db, "08006");
         disconnect(db);
         return false;
@@ -752,7 +772,7 @@ db_load_keys(struct db *db)
         good = crypto_keyring_add(purpose, version, key);
     }
     PQclear(res);
-    if (db->gave_up)
-        disconnect(db);
+    if (db->gave_up || PQstatus(db->conn) != CONNECTION_OK)
+        lose(db);
     return good;
 }

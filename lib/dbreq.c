@@ -138,7 +138,10 @@ flush(struct req *r)
             in->checked = true;
             req_leave(r, refusal);
         }
-        give_up(r, db_is_transient(db_sqlstate(in->db)) ? ERR_UNAVAILABLE : ERR_INTERNAL);
+        if (db_is_transient(db_sqlstate(in->db)))
+            give_up(r, ERR_UNAVAILABLE);
+        log_error("a statement failed for good", log_s("statement", calls[n - 1].sql->name), log_s("sqlstate", db_sqlstate(in->db)));
+        give_up(r, ERR_INTERNAL);
     }
     if (checks) {
         in->checked = true;

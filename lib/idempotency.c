@@ -14,8 +14,8 @@ idempotency_replay(struct req *r, int status, const char *sealed)
 {
     size_t len = strlen(sealed), plain_len;
     char *plain = arena_alloc(r->arena, len + 1);
-    if (!db_unseal(FIELD, sealed, len, plain, &plain_len))
-        give_up(r, ERR_INTERNAL);
+    if (!db_unseal(FIELD, sealed, len, plain, &plain_len))   /* without any key they could not be read yet */
+        give_up(r, crypto_keyring_newest(CRYPTO_SEAL) == 0 ? ERR_UNAVAILABLE : ERR_INTERNAL);
     return replay(r, status, plain, plain_len);
 }
 

@@ -77,3 +77,12 @@ test('its sessions are cut one by one: at most the requests in hand fail', { tim
   }
   await askOtp(w, phone());
 });
+test('a migration that changes what a statement returns costs a bid that was under way 503, and the next one nothing', { timeout: 120000 }, async () => {
+  const [client, vendor, admin] = await Promise.all([signIn(w), signIn(w, 'VENDOR'), signIn(w, 'ADMIN')]);
+  const l = await liveListing(w, client, admin);
+  await mustBid(w, vendor, l.id, 20000);
+  w.sql('ALTER TYPE bid_answer ALTER ATTRIBUTE reset_s TYPE bigint');
+  const first = await bid(w, vendor, l.id, 21000);
+  assert.ok([201, 503].includes(first.status), first.text);   // 201 over a connection that had placed no bid yet
+  assert.equal((await until('a bid is placed', async () => { const r = await bid(w, vendor, l.id, 22000); assert.notEqual(r.status, 500, r.text); return r.status === 201 && r; })).status, 201);
+});
