@@ -16,10 +16,13 @@
 
 /* ---- choosing ---- */
 
-/* Three ways to a page; a statement each for each order and, by its braces, for each set of filters.
+/* Four ways to a page; a statement each for each order and, by its braces, for each set of filters.
  *
- * FRONT, for words, and for the first pages of all or of a brand: along an index of listings, whose rows are
- * fetched anyway.
+ * FRONT, for words that few listings have, and for the first pages of all or of a brand: along an index of
+ * listings, whose rows are fetched anyway.
+ *
+ * WORDS, for words that many have: in the order's index, looking at each listing's words on the way.  (As a function's
+ * argument they have no index: all that have a common word were fetched and sorted, 5 ms of 20,000 against 0.2.)
  *
  * WALK, for filters that many listings pass, and for pages further back: along an index of live_listings,
  * which holds all that is filtered by, so that of listings only the page's own rows are fetched.  "+ 0"
@@ -28,9 +31,11 @@
  *
  * FEW, for filters that few listings pass: a walk would look at the whole market for them.  They are found
  * by the best index for the filters, and sorted ("+" keeps the planner from walking). */
-#define FRONT_WHERE(price) \
+#define HAS_WORDS "l.words @@ search_words($2)"
+#define READS_WORDS "ts_match_vq(l.words, (SELECT search_words($2)))"
+#define FRONT_WHERE(price, words) \
     "  FROM listings l WHERE l.status = 'live' AND l.auction_end > now()" \
-    " {?2 AND l.words @@ search_words($2) ?} {?3 AND l.brand_key = lower($3) ?} {?4 AND l.condition = $4 ?}" \
+    " {?2 AND " words " ?} {?3 AND l.brand_key = lower($3) ?} {?4 AND l.condition = $4 ?}" \
     " {?5 AND " price " >= $5::bigint ?} {?6 AND " price " <= $6::bigint ?}"
 #define LIVE_WHERE(price) \
     "  FROM live_listings l WHERE l.auction_end > now() AND $2::text IS NULL" \
@@ -47,8 +52,8 @@
  * is joined to it is looked up by key. */
 #define PAGE(from, order) "(SELECT * FROM (SELECT l.*" from " ORDER BY " order " LIMIT $7 OFFSET $8) l LIMIT 100)"
 
-#define FRONT(price, by, down) \
-    ROW " FROM " PAGE(FRONT_WHERE(price), "l." by down ", l.id" down) " l" COUNTS " ORDER BY l." by down ", l.id" down
+#define FRONT(price, words, by, down) \
+    ROW " FROM " PAGE(FRONT_WHERE(price, words), "l." by down ", l.id" down) " l" COUNTS " ORDER BY l." by down ", l.id" down
 #define LIVE(where, by, key, down) \
     ROW " FROM " PAGE(where, key down ", l.listing_id" down) " m JOIN listings l ON l.id = m.listing_id" COUNTS \
     " ORDER BY m." by down ", m.listing_id" down
@@ -59,22 +64,23 @@
     X("lowest-price",  lowest,  "l.asking_price",     "asking_price", "l.asking_price + 0",           "") \
     X("highest-price", highest, "l.asking_price",     "asking_price", "l.asking_price + 0",           " DESC")
 #define ORDER_SQL(word, name, price, by, key, down) \
-    SQL(name##_front, FRONT(price, by, down)); \
+    SQL(name##_front, FRONT(price, HAS_WORDS, by, down)); \
+    SQL(name##_words, FRONT(price, READS_WORDS, by, down)); \
     SQL(name##_walk, LIVE(LIVE_WHERE(price), by, "l." by, down)); \
     SQL(name##_few, LIVE(LIVE_WHERE("l.asking_price"), by, key, down));
 ORDERS(ORDER_SQL)
 
-SQL(words_total, "SELECT count(*)" FRONT_WHERE("l.asking_price") " AND ($1::uuid IS NULL OR true)");
+SQL(words_total, "SELECT count(*)" FRONT_WHERE("l.asking_price", HAS_WORDS) " AND ($1::uuid IS NULL OR true)");
 SQL(live_total, "SELECT count(*)" LIVE_WHERE("l.asking_price") " AND ($1::uuid IS NULL OR true)");
 
-enum way { FRONT_WAY, WALK_WAY, FEW_WAY };
+enum way { FRONT_WAY, WORDS_WAY, WALK_WAY, FEW_WAY };
 
 static struct sql *
 statement_for(const char *order, enum way way)
 {
 #define ORDER_CHOICE(word, name, price, by, key, down) \
     if (strcmp(order, word) == 0) \
-        return way == FRONT_WAY ? &name##_front : way == WALK_WAY ? &name##_walk : &name##_few;
+        return way == FRONT_WAY ? &name##_front : way == WORDS_WAY ? &name##_words : way == WALK_WAY ? &name##_walk : &name##_few;
     ORDERS(ORDER_CHOICE)
     abort();
 }
@@ -159,6 +165,17 @@ write_listings(struct req *r, const struct rows *rows)
 /* So few are sorted sooner than the market is walked for them. */
 enum { FEW_ROWS = 1000, FRONT_ROWS = 60 };
 
+#define ALL_KEY "market -|-|-|-|-"
+
+/* Whether this page is found sooner by looking at the words of one listing after another than by fetching all that
+ * have them, at half the price a listing.  By the last totals: where one is not known, somebody soon counts it. */
+static bool
+has_common_words(const char *key, const struct page *page)
+{
+    int64_t total = totals_last(key), all = totals_last(ALL_KEY);
+    return total > 0 && all > 0 && (double)page->page * (double)page->limit * (double)all * 2 < (double)total * (double)total;
+}
+
 /* GET /marketplace ?search&brand&condition&minPrice&maxPrice&sortBy: live and not ended only. */
 reply
 marketplace(struct req *r)
@@ -182,6 +199,8 @@ marketplace(struct req *r)
     enum way way = FRONT_WAY;
     if (search == NULL && (filtered || (brand != NULL && !newest)))
         way = totals_count(r, key, count, param, 6) <= FEW_ROWS ? FEW_WAY : WALK_WAY;
+    else if (search != NULL && has_common_words(key, &page))
+        way = WORDS_WAY;
     else if (search == NULL && page.page * page.limit > FRONT_ROWS)
         way = WALK_WAY;
 

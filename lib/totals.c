@@ -143,6 +143,16 @@ totals_count(struct req *r, const char *key, struct sql *count, const char *cons
 }
 
 int64_t
+totals_last(const char *key)
+{
+    struct slot *s = slot_of(key);
+    pthread_mutex_lock(&table.lock);
+    int64_t total = s->has_total && strcmp(s->key, key) == 0 ? s->total : -1;
+    pthread_mutex_unlock(&table.lock);
+    return total;
+}
+
+int64_t
 totals_of(struct req *r, const struct page *page, int n, const char *key,
           struct sql *count, const char *const *param, int n_param)
 {

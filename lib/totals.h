@@ -21,4 +21,7 @@ int64_t totals_of(struct req *r, const struct page *page, int n, const char *key
 /* The total before there is a page. */
 int64_t totals_count(struct req *r, const char *key, struct sql *count, const char *const *param, int n_param);
 
+/* What was counted for KEY last, however long ago; -1 when that is not known any more. */
+int64_t totals_last(const char *key);
+
 #endif
