@@ -77,12 +77,13 @@ test('its sessions are cut one by one: at most the requests in hand fail', { tim
   }
   await askOtp(w, phone());
 });
-test('a migration that changes what a statement returns costs a bid that was under way 503, and the next one nothing', { timeout: 120000 }, async () => {
-  const [client, vendor, admin] = await Promise.all([signIn(w), signIn(w, 'VENDOR'), signIn(w, 'ADMIN')]);
+test('a migration that gives a statement other columns costs the requests that meet it at most a 503', { timeout: 120000 }, async () => {
+  const [client, admin] = await Promise.all([signIn(w), signIn(w, 'ADMIN')]);
   const l = await liveListing(w, client, admin);
-  await mustBid(w, vendor, l.id, 20000);
-  w.sql('ALTER TYPE bid_answer ALTER ATTRIBUTE reset_s TYPE bigint');
-  const first = await bid(w, vendor, l.id, 21000);
-  assert.ok([201, 503].includes(first.status), first.text);   // 201 over a connection that had placed no bid yet
-  assert.equal((await until('a bid is placed', async () => { const r = await bid(w, vendor, l.id, 22000); assert.notEqual(r.status, 500, r.text); return r.status === 201 && r; })).status, 201);
+  const look = () => w.get(`/listings/${l.id}`, client.token);
+  assert.equal((await look()).status, 200);
+  w.sql('ALTER TABLE listing_counts ALTER views TYPE numeric');
+  const first = await look();
+  assert.equal(first.status, 503, first.text);   // its connection had prepared the statement
+  assert.equal((await until('the page is there again', async () => { const r = await look(); assert.notEqual(r.status, 500, r.text); return r.status === 200 && r; })).status, 200);
 });
