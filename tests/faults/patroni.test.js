@@ -88,7 +88,9 @@ postgresql:
     const { port } = members[leader()];
     ask(port, "CREATE ROLE selliko LOGIN CREATEDB PASSWORD 'of-selliko'");
     ask(port, 'CREATE DATABASE selliko OWNER selliko');
-    settings.DATABASE_URL = `postgresql://selliko:of-selliko@${Object.values(members).map((m) => `127.0.0.1:${m.port}`).join(',')}/selliko?target_session_attrs=read-write`;
+    const all = `postgresql://selliko:of-selliko@${Object.values(members).map((m) => `127.0.0.1:${m.port}`).join(',')}/selliko?target_session_attrs=`;
+    settings.DATABASE_URL = `${all}read-write`;
+    settings.DATABASE_REPLICA_URL = `${all}standby`;
   });
   let client, vendors;
 
@@ -128,6 +130,7 @@ postgresql:
         else if (over) more++;   // it is to bid ten times when all is well again
         answers.add((await w.get('/users/me', client.token)).status);
         answers.add((await w.get(`/listings/${listing}`, client.token)).status);
+        answers.add((await w.get(`/marketplace?minPrice=${amount / 100}`)).status);   // another page each time
         if (over && r.status !== 201) await sleep(50);
       }
     })();
@@ -148,7 +151,9 @@ postgresql:
   }
 
   test('the doctor is well with a primary and two standbys', async () => {
-    assert.doesNotMatch(await w.ctl('doctor'), /^FAIL/m);
+    const says = await w.ctl('doctor');
+    assert.doesNotMatch(says, /^FAIL/m);
+    assert.match(says, /^ok +replica +a standby/m);
   });
 
   test('a switchover under load: another one is primary, and nothing is lost', { timeout: 180000 }, async () => {
@@ -171,5 +176,6 @@ postgresql:
     start(old);
     await until('the one that was killed follows the other', whole, 60);
     assert.notEqual(leader(), old);
+    assert.match(await w.ctl('doctor'), /^ok +replica +a standby/m);
   });
 }
