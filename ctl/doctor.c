@@ -322,13 +322,16 @@ check_replica(PGconn *pg)
         line(WARN, "replica", "%s: the primary serves all pages", why);
         return;
     }
-    PGresult *is = pg_query(pg, "SELECT system_identifier AS system, CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()"
-                                " ELSE pg_current_wal_flush_lsn() END AS lsn FROM pg_control_system()");
+    PGresult *is = pg_query(pg, "SELECT system_identifier AS system, timeline_id AS timeline, CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()"
+                                " ELSE pg_current_wal_flush_lsn() END AS lsn FROM pg_control_system(), pg_control_checkpoint()");
     const char *lsn = pg_text(is, 0, "lsn");
-    PGresult *res = pg_query(replica, "SELECT pg_is_in_recovery() AS standby, system_identifier AS system,"
-                                      " greatest($1::pg_lsn - pg_last_wal_replay_lsn(), 0)::bigint / 1024 AS behind FROM pg_control_system()", lsn);
+    PGresult *res = pg_query(replica, "SELECT pg_is_in_recovery() AS standby, system_identifier AS system, timeline_id AS timeline,"
+                                      " greatest($1::pg_lsn - pg_last_wal_replay_lsn(), 0)::bigint / 1024 AS behind"
+                                      " FROM pg_control_system(), pg_control_checkpoint()", lsn);
     if (!pg_is(res, 0, "standby") || strcmp(pg_text(is, 0, "system"), pg_text(res, 0, "system")) != 0)
         line(WARN, "replica", "DATABASE_REPLICA_URL leads to what is no standby of DATABASE_URL's: the primary serves all pages");
+    else if (strcmp(pg_text(is, 0, "timeline"), pg_text(res, 0, "timeline")) != 0)
+        line(WARN, "replica", "it follows a new primary, and serves no page before its next restart point: CHECKPOINT there makes one");
     else
         line(OK, "replica", "a standby, %lld kB behind", (long long)pg_int(res, 0, "behind"));
     pg_clear(is);

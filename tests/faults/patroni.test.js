@@ -176,6 +176,9 @@ postgresql:
     start(old);
     await until('the one that was killed follows the other', whole, 60);
     assert.notEqual(leader(), old);
-    assert.match(await w.ctl('doctor'), /^ok +replica +a standby/m);
+    await until('a standby has made a restart point of the new primary\'s', async () => {
+      for (const name of [leader(), ...Object.keys(members)]) ask(members[name].port, 'CHECKPOINT');
+      return /^ok +replica +a standby/m.test(await w.ctl('doctor'));
+    });
   });
 }
