@@ -167,6 +167,8 @@ struct config_roles {
     S("Realtime gateway") \
     X(STRING, gateway_listen, GATEWAY_LISTEN, "", \
       "a socket's path, or address:port; STATE_DIR/run/gateway.sock when not set") \
+    X(SWITCH, gateway_handover, GATEWAY_HANDOVER, "on", \
+      "nginx gives it the connections of WebSockets without TLS, where nginx has the module for it") \
     X(INT(100, 300000), gateway_ping_interval_ms, GATEWAY_PING_INTERVAL_MS, "25000", "") \
     X(INT(100, 300000), gateway_ping_timeout_ms, GATEWAY_PING_TIMEOUT_MS, "20000", "") \
     X(INT(100, 300000), gateway_connect_timeout_ms, GATEWAY_CONNECT_TIMEOUT_MS, "45000", "") \

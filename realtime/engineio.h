@@ -47,6 +47,10 @@ struct engineio_settings {
     /* Whether X-Real-IP names the client: only behind a proxy that sets it. */
     bool trust_real_ip;
 
+    /* Whether such a proxy may give us a WebSocket's connection to its client, instead of relaying it
+     * (handover.c): only on a unix socket. */
+    bool take_handover;
+
     size_t max_sessions; /* open at once; past that a handshake gets 503.  0 is no limit */
 
     /* Per client address (an IPv6 client counts as its /64): sessions open at once, and handshakes a

@@ -1,5 +1,5 @@
 /* engineio_private -- what the server's files share: engineio.c (the server), session.c (its sessions),
- * sessionio.c (what goes through them), transport.c (libwebsockets, with four more behind
+ * sessionio.c (what goes through them), transport.c (libwebsockets, with five more behind
  * transport_private.h), listener.c and address.c.
  *
  * Three lifetimes: the server; a session, which outlives the HTTP requests that serve it; and a
@@ -47,6 +47,7 @@ struct engineio {
     struct lapse_queue upgrades;      /* for a probe to finish */
     struct lapse_queue lingering;     /* sessions that ended between two polls */
     struct lapse_queue closing;       /* connections that were told to close */
+    struct lapse_queue handovers;     /* WebSockets that nginx is about to give us */
     struct lapse_queue forgetting;    /* addresses without sessions */
     struct frame      *ping;
 
@@ -116,9 +117,10 @@ struct conn {
     const struct engineio_endpoint *endpoint;
     enum conn_role                  role;
     unsigned short                  status; /* of CONN_ANSWER and CONN_REFUSED; of CONN_CLOSING its code */
+    bool                            awaiting; /* a WebSocket that is neither read nor written yet: handover.c */
     bool                            watching;
-    ev_io                           hangup; /* while a GET waits */
-    struct lapse_node               closing;
+    ev_io                           hangup;  /* while a GET waits, or a WebSocket for its descriptor */
+    struct lapse_node               closing; /* in closing or handovers */
     char                           *body; /* what came in so far, or is to go out */
     size_t                          len, room;
 };

@@ -172,6 +172,7 @@ set_up(void)
     engine.max_sessions = (size_t)c->gateway_max_clients;
     read_listen(at, &port);
     engine.trust_real_ip = is_private(at, port);
+    engine.take_handover = c->gateway_handover;
     sockets.connect_timeout_ms = (unsigned)c->gateway_connect_timeout_ms;
     sockets.rooms_per_socket = ROOMS_MAX;
     if (limited) {

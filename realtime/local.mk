@@ -16,10 +16,36 @@ realtime_librealtime_a_SOURCES += realtime/session.c realtime/sessionio.c
 realtime_librealtime_a_SOURCES += realtime/listener.c realtime/address.c
 realtime_librealtime_a_SOURCES += realtime/transport.c realtime/transport_private.h
 realtime_librealtime_a_SOURCES += realtime/polling.c realtime/websocket.c
+realtime_librealtime_a_SOURCES += realtime/handover.c
 realtime_librealtime_a_SOURCES += realtime/request.c realtime/answer.c
 realtime_librealtime_a_SOURCES += realtime/socketpacket.c realtime/socketpacket.h
 realtime_librealtime_a_SOURCES += realtime/socketio.c realtime/socketio.h realtime/socketio_private.h
 realtime_librealtime_a_SOURCES += realtime/socketroom.c
+
+# What nginx does of it, where Debian's nginx-dev is: a module that fits its nginx, compiled for that and not as we are
+# (nginx's headers do not pass our warnings, and have no place for config.h or the sanitizers).
+EXTRA_DIST += realtime/ngx_http_handover_module.c
+if HAVE_NGINX_SRC
+nginxmoduledir    = $(pkglibexecdir)/nginx
+nginxmodule_DATA  = realtime/ngx_http_handover_module.so
+CLEANFILES       += realtime/ngx_http_handover_module.so realtime/nginx.log
+
+NGINX_MODULE_CFLAGS = -std=gnu17 -O2 -g -fPIC -shared -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes \
+    -Wmissing-prototypes -Wcast-qual -fstack-protector-strong -Wl,-z,relro -Wl,-z,now \
+    $(patsubst %,-isystem $(NGINX_SRC)/src/%,core event event/modules os/unix http http/modules http/v2) \
+    -isystem realtime/nginx
+
+realtime/nginx/ngx_auto_config.h: $(NGINX_SRC)/src/core/nginx.h $(NGINX_SRC)/conf_flags
+	@$(MKDIR_P) realtime/nginx && bash -c 'cd $(NGINX_SRC) && . ./conf_flags && \
+	    ./configure "$${NGX_CONF_FLAGS[@]}" --builddir="$(abs_builddir)/realtime/nginx"' >realtime/nginx.log 2>&1 || \
+	    { tail realtime/nginx.log; exit 1; }
+	@touch $@
+
+realtime/ngx_http_handover_module.so: realtime/ngx_http_handover_module.c realtime/nginx/ngx_auto_config.h
+	$(AM_V_GEN)$(CC) $(NGINX_MODULE_CFLAGS) $< -o $@
+endif
+mostlyclean-local:
+	rm -rf realtime/nginx
 
 # What of it is Selliko's.
 gateway_PROGRAMS += realtime/selliko-gateway
@@ -37,3 +63,7 @@ realtime_selliko_gateway_LDADD    = $(REALTIME_LIBS) $(SELLIKO_LIBS)
 check_PROGRAMS += tests/realtime/echo
 tests_realtime_echo_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/realtime
 tests_realtime_echo_LDADD    = $(REALTIME_LIBS)
+
+# What plays nginx's part of a handover.
+check_PROGRAMS += tests/realtime/hand
+tests_realtime_hand_LDADD =

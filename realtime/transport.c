@@ -97,6 +97,8 @@ callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in
     case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE:
         session_settle(server);
         return websocket_confirm(server, wsi, in);
+    case LWS_CALLBACK_ADD_HEADERS:
+        return handover_accept(server, wsi, in);
     case LWS_CALLBACK_ESTABLISHED:
         return websocket_begin(server, wsi, conn);
     case LWS_CALLBACK_RECEIVE:
@@ -160,6 +162,7 @@ transport_begin(struct engineio *server)
     };
 
     lapse_begin(&server->closing, server->loop, LINGER_MS, close_the_hard_way, server);
+    handover_begin_all(server);
     /* What its log tells beyond start-up is told by strangers: anybody could fill a disk with it. */
     lws_set_log_level(LLL_ERR, NULL);
     server->context = lws_create_context(&info);
@@ -177,6 +180,7 @@ transport_end(struct engineio *server)
         lws_context_destroy(server->context);
     server->context = NULL;
     lapse_end(&server->closing);
+    lapse_end(&server->handovers);
 }
 
 void
@@ -204,7 +208,7 @@ transport_write(struct conn *ws, struct frame *f)
 bool
 transport_busy(struct conn *ws)
 {
-    return lws_partial_buffered(ws->wsi);
+    return ws->awaiting || lws_partial_buffered(ws->wsi);
 }
 
 void
@@ -229,6 +233,7 @@ transport_answer(struct conn *poll, char *body, size_t len)
 void
 transport_close(struct conn *ws, unsigned short code)
 {
+    handover_end(ws);
     ws->role = CONN_CLOSING;
     ws->status = code;
     lapse_add(&ws->server->closing, &ws->closing, lapse_now_us());
@@ -238,6 +243,7 @@ transport_close(struct conn *ws, unsigned short code)
 void
 transport_kill(struct conn *conn)
 {
+    handover_end(conn);
     transport_want_write(conn);
     conn->role = CONN_CLOSING;
     conn->status = LWS_CLOSE_STATUS_ABNORMAL_CLOSE;

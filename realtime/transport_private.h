@@ -1,5 +1,5 @@
 /* transport_private -- what the transports' files share: transport.c (libwebsockets' callback, and what
- * sessions want of it), polling.c, websocket.c, request.c and answer.c.  All of them, and they alone,
+ * sessions want of it), polling.c, websocket.c, handover.c, request.c and answer.c.  All of them, and they alone,
  * know libwebsockets.
  *
  * An int that comes without a word is a callback's: 0 goes on, -1 closes the connection. */
@@ -82,6 +82,22 @@ int websocket_begin(struct engineio *server, struct lws *wsi, struct conn *conn)
 int websocket_received(struct engineio *server, struct lws *wsi, struct conn *conn, const char *data,
                        size_t len);
 int websocket_writable(struct conn *conn);
+
+/* -- handover.c --------------------------------------------------------------------------------- */
+
+/* Whether nginx offers to give us the client's own connection, should the WebSocket begin. */
+bool handover_offered(struct engineio *server, struct lws *wsi);
+
+/* Says in the headers of an answer that we would take it.  0 or -1. */
+int handover_accept(struct engineio *server, struct lws *wsi, struct lws_process_html_args *answer);
+
+/* Writes and reads nothing more on a WebSocket that has just begun, until it is given or will not be. */
+void handover_await(struct conn *conn);
+
+/* Waits no more; the connection goes on as it is.  Does nothing where it does not wait. */
+void handover_end(struct conn *conn);
+
+void handover_begin_all(struct engineio *server);
 
 /* -- transport.c -------------------------------------------------------------------------------- */
 

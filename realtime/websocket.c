@@ -53,6 +53,8 @@ websocket_begin(struct engineio *server, struct lws *wsi, struct conn *conn)
     conn->endpoint = session_endpoint(server, path, (size_t)path_len);
     if (!conn->endpoint)
         return -1;
+    if (handover_offered(server, wsi))
+        handover_await(conn);
     struct query q = request_query(wsi);
     if (q.has_sid) {
         struct engineio_session *s = session_find(server, conn->endpoint, q.sid, q.sid_len);
@@ -123,7 +125,7 @@ websocket_writable(struct conn *conn)
         lws_close_reason(conn->wsi, (enum lws_close_status)conn->status, NULL, 0);
         return -1;
     }
-    if (conn->role == CONN_WS && conn->session)
+    if (conn->role == CONN_WS && conn->session && !conn->awaiting)
         session_ws_writable(conn->session);
     return 0;
 }
