@@ -17,6 +17,12 @@ CREATE FUNCTION iso_time(t timestamptz) RETURNS text LANGUAGE sql STABLE PARALLE
     SELECT to_char(t AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
 $$;
 
+-- A line of an order's history as the API writes it (by nobody: the auction itself).
+CREATE FUNCTION history_line(status text, at timestamptz, by uuid, notes text, location jsonb) RETURNS jsonb LANGUAGE sql STABLE AS $$
+    SELECT jsonb_build_object('status', status, 'timestamp', iso_time(at), 'updatedBy', coalesce(by::text, 'system'),
+                              'notes', notes, 'location', location)
+$$;
+
 -- The fee or commission on a price, half-up to the paisa.
 CREATE FUNCTION share_of(paise bigint, percent numeric) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT round(paise * percent / 100)::bigint

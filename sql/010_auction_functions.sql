@@ -23,15 +23,19 @@ DECLARE
     e_amount bigint[] := '{}';
     e_price  text[] := '{}';
     e_order  uuid[] := '{}';
+    e_at     timestamptz[] := '{}';
+    e_by     uuid[] := '{}';    -- an instant win is the vendor's doing
 BEGIN
     FOR r IN UPDATE listings SET status = CASE WHEN highest_bid_id IS NULL THEN 'expired' ELSE 'sold' END
              WHERE id = ANY (p_listings) AND status = 'live'
-             RETURNING id, client_id, brand || ' ' || model AS device, highest_bid_id, highest_vendor, highest_amount
+             RETURNING id, client_id, brand || ' ' || model AS device, highest_bid_id, highest_vendor, highest_amount,
+                       (SELECT b.vendor_id FROM bids b WHERE b.id = highest_bid_id AND b.is_instant_win) AS winner
     LOOP
         n := n + 1;
         e_id[n] := r.id;               e_client[n] := r.client_id;       e_device[n] := r.device;
         e_bid[n] := r.highest_bid_id;  e_vendor[n] := r.highest_vendor;  e_amount[n] := r.highest_amount;
-        e_price[n] := money_text(r.highest_amount);
+        e_price[n] := money_text(r.highest_amount);                      e_at[n] := clock_timestamp();
+        e_by[n] := r.winner;
         e_order[n] := CASE WHEN r.highest_bid_id IS NOT NULL THEN gen_random_uuid() END;
     END LOOP;
     IF n = 0 THEN
@@ -39,14 +43,16 @@ BEGIN
     END IF;
 
     INSERT INTO orders (id, listing_id, bid_id, client_id, vendor_id, final_price, commission_rate,
-                        agent_commission, platform_fee)
+                        agent_commission, platform_fee, created_at, status_history)
         SELECT e.made, e.id, e.bid, e.client, e.vendor, e.amount, p_rules.commission_percent,
-               share_of(e.amount, p_rules.commission_percent), share_of(e.amount, p_rules.fee_percent)
-        FROM unnest(e_id, e_client, e_bid, e_vendor, e_amount, e_order) AS e(id, client, bid, vendor, amount, made)
+               share_of(e.amount, p_rules.commission_percent), share_of(e.amount, p_rules.fee_percent), e.at,
+               json_build_array(history_line('pending_pickup', e.at, e.by, NULL, NULL))
+        FROM unnest(e_id, e_client, e_bid, e_vendor, e_amount, e_order, e_at, e_by)
+          AS e(id, client, bid, vendor, amount, made, at, by)
         WHERE e.made IS NOT NULL;
-    INSERT INTO order_history (order_id, status, updated_by)   -- an instant win is the vendor's doing
-        SELECT e.made, 'pending_pickup', (SELECT vendor_id FROM bids WHERE id = e.bid AND is_instant_win)
-        FROM unnest(e_bid, e_order) AS e(bid, made) WHERE e.made IS NOT NULL;
+    INSERT INTO order_history (order_id, status, created_at, updated_by)
+        SELECT e.made, 'pending_pickup', e.at, e.by
+        FROM unnest(e_order, e_at, e_by) AS e(made, at, by) WHERE e.made IS NOT NULL;
     INSERT INTO events (name, listing_id, user_id, ref, data)
         SELECT x.* FROM unnest(e_id, e_client, e_device, e_bid, e_vendor, e_price, e_order)
                      AS e(id, client, device, bid, vendor, price, made),

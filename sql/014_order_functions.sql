@@ -6,20 +6,20 @@
 -- history, its notifications, its events and, when an administrator did it, its line in the audit log.
 
 -- The history as the API writes it stands in the order, so that a page of orders costs its rows and no
--- more; order_history is the record, and whoever adds to it adds to both.
+-- more; order_history is the record, and whoever adds to it adds to both.  (An order is made with its first
+-- line: writing the row again in the transaction that made it, foreign keys and all, was a third of an auction's end.)
 ALTER TABLE orders ADD COLUMN status_history json NOT NULL DEFAULT '[]';
 
 CREATE FUNCTION write_status_history() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     UPDATE orders SET status_history = (rtrim(status_history::text, ']') || CASE status_history::text WHEN '[]' THEN '' ELSE ',' END
-            || jsonb_build_object('status', new.status, 'timestamp', iso_time(new.created_at),
-                   'updatedBy', coalesce(new.updated_by::text, 'system'), 'notes', new.notes, 'location', new.location)
-            || ']')::json
+            || history_line(new.status, new.created_at, new.updated_by, new.notes, new.location) || ']')::json
         WHERE id = new.order_id;
     RETURN NULL;
 END $$;
 
-CREATE TRIGGER history_is_written AFTER INSERT ON order_history FOR EACH ROW EXECUTE FUNCTION write_status_history();
+CREATE TRIGGER history_is_written AFTER INSERT ON order_history FOR EACH ROW
+    WHEN (new.status <> 'pending_pickup') EXECUTE FUNCTION write_status_history();
 CREATE TRIGGER history_is_final BEFORE UPDATE ON order_history FOR EACH ROW
     EXECUTE FUNCTION refuse_change('an order''s history is only added to');
 

@@ -28,27 +28,28 @@ UPDATE order_sums SET revenue = o.revenue, fees = o.fees
           FROM orders WHERE status <> 'cancelled') o
     WHERE part = 0;
 
-CREATE FUNCTION sum_order() RETURNS trigger LANGUAGE plpgsql AS $$
-DECLARE
-    sign int := CASE TG_OP WHEN 'INSERT' THEN 1 ELSE -1 END;
-    o    orders;
+-- All that a statement adds at once, as auctions that end together do.
+CREATE FUNCTION sum_orders() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF TG_OP = 'INSERT' THEN
-        o := new;
-    ELSE
-        o := old;
-    END IF;
-    UPDATE order_sums SET revenue = revenue + sign * o.final_price, fees = fees + sign * o.platform_fee
+    UPDATE order_sums SET revenue = order_sums.revenue + n.revenue, fees = order_sums.fees + n.fees
+        FROM (SELECT sum(final_price) AS revenue, sum(platform_fee) AS fees FROM made WHERE status <> 'cancelled') n
+        WHERE part = pg_backend_pid() % 16 AND n.revenue IS NOT NULL;
+    RETURN NULL;
+END $$;
+
+CREATE FUNCTION take_order_off() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE order_sums SET revenue = revenue - old.final_price, fees = fees - old.platform_fee
         WHERE part = pg_backend_pid() % 16;
     RETURN NULL;
 END $$;
 
-CREATE TRIGGER new_order_is_summed AFTER INSERT ON orders FOR EACH ROW
-    WHEN (new.status <> 'cancelled') EXECUTE FUNCTION sum_order();
+CREATE TRIGGER new_orders_are_summed AFTER INSERT ON orders REFERENCING NEW TABLE AS made FOR EACH STATEMENT
+    EXECUTE FUNCTION sum_orders();
 CREATE TRIGGER cancelled_order_is_taken_off AFTER UPDATE OF status ON orders FOR EACH ROW
-    WHEN (new.status = 'cancelled' AND old.status <> 'cancelled') EXECUTE FUNCTION sum_order();
+    WHEN (new.status = 'cancelled' AND old.status <> 'cancelled') EXECUTE FUNCTION take_order_off();
 CREATE TRIGGER lost_order_is_taken_off AFTER DELETE ON orders FOR EACH ROW
-    WHEN (old.status <> 'cancelled') EXECUTE FUNCTION sum_order();
+    WHEN (old.status <> 'cancelled') EXECUTE FUNCTION take_order_off();
 
 -- ---- people ----
 

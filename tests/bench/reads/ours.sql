@@ -10,10 +10,11 @@ CREATE TEMP TABLE sold AS
                 WHERE status = 'live' AND highest_bid_id IS NOT NULL) l WHERE n <= 30) l;
 UPDATE listings SET status = 'sold' WHERE id IN (SELECT id FROM sold);
 INSERT INTO orders (id, listing_id, bid_id, client_id, vendor_id, agent_id, final_price, commission_rate, agent_commission,
-        platform_fee, status, created_at, picked_up_at, delivered_at)
+        platform_fee, status, created_at, picked_up_at, delivered_at, status_history)
     SELECT order_id, id, highest_bid_id, client_id, highest_vendor, agent, highest_amount, 5, share_of(highest_amount, 5),
         share_of(highest_amount, 2), (ARRAY['pending_pickup', 'in_transit', 'delivered'])[1 + way], now() - make_interval(mins => k::int),
-        CASE WHEN way > 0 THEN now() END, CASE WHEN way > 1 THEN now() END
+        CASE WHEN way > 0 THEN now() END, CASE WHEN way > 1 THEN now() END,
+        json_build_array(history_line('pending_pickup', now(), NULL, NULL, NULL))
     FROM sold;
 INSERT INTO order_history (order_id, status, updated_by)
     SELECT order_id, s.status, CASE WHEN s.n > 1 THEN coalesce(agent, client_id) END
