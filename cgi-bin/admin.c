@@ -31,7 +31,7 @@ ROUTES(ROUTE_PROTOTYPE)
 SQL(metrics,
     "SELECT (SELECT count(*) FROM listings WHERE status = 'pending') AS \"metrics.pendingReviews\","
     " (SELECT count(*) FROM users u WHERE " AVAILABLE ") AS \"metrics.availableAgents\","
-    " (SELECT count(*) FROM listings WHERE status = 'live' AND auction_end > now()) AS \"metrics.activeListings\","
+    " live_total(NULL, NULL, NULL, NULL) AS \"metrics.activeListings\","
     " (SELECT count(*) FROM orders WHERE status = 'pending_pickup' AND agent_id IS NULL) AS \"metrics.pendingAssignments\","
     " s.revenue AS \"metrics.totalRevenue:rupees\", s.fees AS \"metrics.platformFees:rupees\""
     " FROM (SELECT sum(revenue)::bigint AS revenue, sum(fees)::bigint AS fees FROM order_sums) s");

@@ -71,7 +71,7 @@
 ORDERS(ORDER_SQL)
 
 SQL(words_total, "SELECT count(*)" FRONT_WHERE("l.asking_price", HAS_WORDS) " AND ($1::uuid IS NULL OR true)");
-SQL(live_total, "SELECT count(*)" LIVE_WHERE("l.asking_price") " AND ($1::uuid IS NULL OR true)");
+SQL(counted_total, "SELECT live_total($1, $2, $3::bigint, $4::bigint) AS count");   /* the same parameters from brand on */
 
 enum way { FRONT_WAY, WORDS_WAY, WALK_WAY, FEW_WAY };
 
@@ -194,11 +194,13 @@ marketplace(struct req *r)
     const char *const param[] = { r->user.id, search, brand, condition, min, max, page.limit_text, page.offset_text };
     const char *key = arena_printf(r->arena, "market %s|%s|%s|%s|%s", or_dash(search), or_dash(brand), or_dash(condition),
                                    or_dash(min), or_dash(max));
-    struct sql *count = search != NULL ? &words_total : &live_total;
+    struct sql *count = search != NULL ? &words_total : &counted_total;
+    const char *const *by = search != NULL ? param : param + 2;
+    int n_by = search != NULL ? 6 : 4;
     bool newest = strcmp(sort, "newest") == 0, filtered = condition != NULL || min != NULL || max != NULL;
     enum way way = FRONT_WAY;
     if (search == NULL && (filtered || (brand != NULL && !newest)))
-        way = totals_count(r, key, count, param, 6) <= FEW_ROWS ? FEW_WAY : WALK_WAY;
+        way = totals_count(r, key, count, by, n_by) <= FEW_ROWS ? FEW_WAY : WALK_WAY;
     else if (search != NULL && has_common_words(key, &page))
         way = WORDS_WAY;
     else if (search == NULL && page.page * page.limit > FRONT_ROWS)
@@ -206,6 +208,6 @@ marketplace(struct req *r)
 
     const struct rows *rows = db_rows_(r, statement_for(sort, way), param, 8);
     write_listings(r, rows);
-    answer_pagination(r, &page, totals_of(r, &page, rows->n, key, count, param, 6));
+    answer_pagination(r, &page, totals_of(r, &page, rows->n, key, count, by, n_by));
     return ok(r);
 }

@@ -18,6 +18,8 @@ SQL(close_due, "SELECT close_auctions($1, $2) AS closed");
 SQL(next_end, "SELECT ceil(extract(epoch FROM auction_end - clock_timestamp()) * 1000)::bigint AS ms FROM listings"
               " WHERE status = 'live' ORDER BY auction_end, id LIMIT 1");
 
+SQL(fold, "SELECT fold_live_changes()");
+
 static enum cron_result
 close_auctions(struct db *db, struct arena *a, int64_t *next_ms)
 {
@@ -30,6 +32,8 @@ close_auctions(struct db *db, struct arena *a, int64_t *next_ms)
         return CRON_FAILED;
     closed = rows_int(rows, 0, "closed");
     cron_count("auctions closed", closed);
+    if (closed < BATCH)   /* not while others wait */
+        (void)db_run(db, a, fold);
     if ((rows = db_run(db, a, next_end)) == NULL)
         return CRON_FAILED;
     if (rows->n == 0)

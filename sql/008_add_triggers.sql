@@ -125,3 +125,24 @@ CREATE TRIGGER live_listing_changes AFTER UPDATE OF status, approved_at, auction
         AND (new.status, new.approved_at, new.auction_end, new.asking_price, new.condition, new.brand)
             IS DISTINCT FROM (old.status, old.approved_at, old.auction_end, old.asking_price, old.condition, old.brand))
     EXECUTE FUNCTION follow_live_listing();
+
+-- The step of live_counts that a price is in.
+CREATE FUNCTION price_step(paise bigint) RETURNS int LANGUAGE sql IMMUTABLE AS $$ SELECT (paise / 50000)::int $$;
+
+CREATE FUNCTION count_live_listing() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP <> 'INSERT' THEN
+        INSERT INTO live_changes VALUES ('', price_step(old.asking_price), old.condition, -1),
+                                        (old.brand_key, price_step(old.asking_price), old.condition, -1);
+    END IF;
+    IF TG_OP <> 'DELETE' THEN
+        INSERT INTO live_changes VALUES ('', price_step(new.asking_price), new.condition, 1),
+                                        (new.brand_key, price_step(new.asking_price), new.condition, 1);
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER live_listing_is_counted AFTER INSERT OR DELETE ON live_listings FOR EACH ROW
+    EXECUTE FUNCTION count_live_listing();
+CREATE TRIGGER live_listing_is_counted_anew AFTER UPDATE ON live_listings FOR EACH ROW
+    WHEN ((new.asking_price, new.condition, new.brand_key) IS DISTINCT FROM (old.asking_price, old.condition, old.brand_key))
+    EXECUTE FUNCTION count_live_listing();

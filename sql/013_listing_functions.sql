@@ -116,3 +116,56 @@ RETURNS void LANGUAGE sql AS $$
         SET body_hash = excluded.body_hash, status = excluded.status, answer = excluded.answer,
             outcome = NULL, created_at = now()
 $$;
+
+-- ---- how many are live ----
+
+-- Live listings that have not ended, of a brand, in a condition, from a price to a price (null: any): the steps
+-- that lie within the prices, what does of the steps at their ends, less those that are over and not closed
+-- yet.  All of it is read as of one moment, so it is exact.
+CREATE FUNCTION live_total(p_brand text, p_condition text, p_min bigint, p_max bigint) RETURNS bigint
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    b      text   := lower(p_brand);
+    low    bigint := least(coalesce(p_min, 0), 1000000000);    -- (no listing costs that much)
+    high   bigint := least(p_max, 1000000000) + 1;
+    first  int    := price_step(low + 49999);   -- the first step that lies within,
+    past   int    := price_step(high);          -- and the first that does not any more
+    bottom bigint := least(high, first * 50000::bigint);
+    top    bigint := greatest(bottom, past * 50000::bigint);
+BEGIN
+    -- ("+ 0" and "||" leave the planner the one index that is meant.)
+    RETURN (SELECT coalesce(sum(c.n), 0) FROM (SELECT * FROM live_counts UNION ALL SELECT * FROM live_changes) c
+             WHERE c.brand_key = coalesce(b, '') AND c.step >= first AND c.step < past
+               AND (p_condition IS NULL OR c.condition = p_condition))
+         + (SELECT count(*) FROM live_listings l WHERE l.asking_price >= low AND l.asking_price < bottom
+               AND (p_condition IS NULL OR l.condition = p_condition) AND (b IS NULL OR l.brand_key || '' = b))
+         + (SELECT count(*) FROM live_listings l WHERE l.asking_price >= top AND l.asking_price < high
+               AND (p_condition IS NULL OR l.condition = p_condition) AND (b IS NULL OR l.brand_key || '' = b))
+         - (SELECT count(*) FROM live_listings l WHERE l.auction_end <= now()
+               AND (p_min IS NULL OR l.asking_price + 0 >= p_min) AND (p_max IS NULL OR l.asking_price + 0 <= p_max)
+               AND (p_condition IS NULL OR l.condition = p_condition) AND (b IS NULL OR l.brand_key || '' = b));
+END $$;
+
+-- Move what has changed into the counts; how many rows.  Those of transactions that are under way are not
+-- seen and stay, and who comes while another does it leaves it to him.
+CREATE FUNCTION fold_live_changes() RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    moved bigint;
+BEGIN
+    -- Few are added up sooner than moved.
+    IF (SELECT count(*) FROM (SELECT FROM live_changes LIMIT 1000) x) < 1000
+       OR NOT pg_try_advisory_xact_lock(hashtextextended('fold_live_changes', 0)) THEN
+        RETURN 0;
+    END IF;
+    WITH taken AS (
+        DELETE FROM live_changes RETURNING *
+    ), sums AS (
+        SELECT brand_key, step, condition, sum(n) AS n FROM taken GROUP BY 1, 2, 3 HAVING sum(n) <> 0
+    ), kept AS (
+        INSERT INTO live_counts AS c SELECT * FROM sums
+        ON CONFLICT (brand_key, step, condition) DO UPDATE SET n = c.n + excluded.n
+    )
+    SELECT count(*) INTO moved FROM taken;
+    DELETE FROM live_counts WHERE n = 0;
+    RETURN moved;
+END $$;

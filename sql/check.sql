@@ -44,6 +44,14 @@ SELECT rule, cardinality(broken) AS broken, array_to_string(broken[1:5], ', ') A
                      FULL JOIN live_listings x ON x.listing_id = l.id
                  WHERE (l.approved_at, l.auction_end, l.asking_price, l.condition, l.brand_key)
                        IS DISTINCT FROM (x.approved_at, x.auction_end, x.asking_price, x.condition, x.brand_key))
+    UNION ALL SELECT 'the live listings are counted by brand, price and condition',
+           ARRAY(SELECT concat_ws(' ', x.brand_key, x.step, x.condition)
+                 FROM (SELECT b AS brand_key, price_step(asking_price) AS step, condition, count(*) AS n
+                       FROM live_listings, unnest(ARRAY['', brand_key]) b GROUP BY 1, 2, 3) x
+                     FULL JOIN (SELECT brand_key, step, condition, sum(n) AS n
+                                FROM (SELECT * FROM live_counts UNION ALL SELECT * FROM live_changes) c GROUP BY 1, 2, 3) c
+                     USING (brand_key, step, condition)
+                 WHERE coalesce(x.n, 0) <> coalesce(c.n, 0))
     UNION ALL SELECT 'a listing counts its watchers',
            ARRAY(SELECT l.id::text FROM listings l LEFT JOIN listing_counts c ON c.listing_id = l.id
                  WHERE c.watchers IS DISTINCT FROM (SELECT count(*) FROM watchers w WHERE w.listing_id = l.id))
@@ -61,13 +69,16 @@ SELECT rule, cardinality(broken) AS broken, array_to_string(broken[1:5], ', ') A
                  WHERE o.created_at < l.auction_end AND NOT b.is_instant_win)
     UNION ALL SELECT 'an agent''s commission is its share of the price',
            ARRAY(SELECT id::text FROM orders WHERE agent_commission <> share_of(final_price, commission_rate))
-    UNION ALL SELECT 'an order''s state is the last of its history, which begins with pending_pickup, once',
+    UNION ALL SELECT 'an order''s state is the last of its history, which begins with pending_pickup, once, and stands in the order too',
            ARRAY(SELECT o.id::text FROM orders o
                      LEFT JOIN LATERAL (SELECT (array_agg(h.status ORDER BY h.id))[1] AS first,
                                                (array_agg(h.status ORDER BY h.id DESC))[1] AS last,
+                                               json_agg(h.status ORDER BY h.id)::text AS statuses,
                                                count(*) FILTER (WHERE h.status = 'pending_pickup') AS begun
                                         FROM order_history h WHERE h.order_id = o.id) h ON true
-                 WHERE (h.last = o.status AND h.first = 'pending_pickup' AND h.begun = 1) IS NOT TRUE)
+                 WHERE (h.last = o.status AND h.first = 'pending_pickup' AND h.begun = 1
+                        AND h.statuses = (SELECT json_agg(s ->> 'status' ORDER BY n)::text
+                                          FROM json_array_elements(o.status_history) WITH ORDINALITY x(s, n))) IS NOT TRUE)
     UNION ALL SELECT 'a task says of its order what is so',
            ARRAY(SELECT t.id::text FROM agent_tasks t JOIN orders o ON o.id = t.order_id
                  WHERE (t.listing_id, t.client_id, t.in_charge) IS DISTINCT FROM (o.listing_id, o.client_id, (o.agent_id = t.agent_id) IS TRUE))

@@ -204,6 +204,7 @@ test('check names the rules that are broken, and only reads', { timeout: 120000 
       'the winning bid of a listing': `UPDATE listings SET highest_vendor = client_id WHERE id = ${one('live')}`,
       'a listing counts its bids': `UPDATE listings SET bid_count = bid_count + 1 WHERE id = ${one('live')}`,
       'the live listings are told': 'DELETE FROM live_listings',
+      'the live listings are counted': 'UPDATE live_changes SET n = n + 1',
       'a listing counts its watchers': 'UPDATE listing_counts SET watchers = watchers + 1',
       'a task says of its order': `INSERT INTO agent_tasks (agent_id, order_id, type, description) SELECT client_id, id, 'pickup', '' FROM orders; UPDATE agent_tasks SET in_charge = NOT in_charge`,
       'a sold listing has one order': `UPDATE listings SET status = 'sold' WHERE status = 'live'`,

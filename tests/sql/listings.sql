@@ -76,6 +76,15 @@ SELECT is((SELECT watchers FROM listing_counts WHERE listing_id = :'beside'), 0,
 CREATE FUNCTION pg_temp.live(p_listing uuid) RETURNS text LANGUAGE sql AS $$
     SELECT concat_ws(' ', asking_price, condition, brand_key, (auction_end = (SELECT auction_end FROM listings WHERE id = p_listing))::text)
         FROM live_listings WHERE listing_id = p_listing $$;
+-- The totals of the market for all sorts of filters, by the sums and one by one.
+CREATE FUNCTION pg_temp.wrong_totals() RETURNS SETOF text LANGUAGE sql AS $$
+    SELECT concat_ws(' ', b, c, low, high, live_total(b, c, low, high), x.n)
+    FROM unnest(ARRAY[NULL, 'apple', 'PEAR', 'nothing']) b, unnest(ARRAY[NULL, 'Good', 'Fair']) c,
+         unnest(ARRAY[NULL, 0, 4400000, 4400001, 4449999, 4450000, 4500000, 100000000000000]) low,
+         unnest(ARRAY[NULL, 0, 4399999, 4400000, 4449999, 4450000, 4500001, 100000000000000]) high,
+    LATERAL (SELECT count(*) AS n FROM listings WHERE status = 'live' AND auction_end > now() AND (b IS NULL OR brand_key = lower(b))
+                 AND (c IS NULL OR condition = c) AND (low IS NULL OR asking_price >= low) AND (high IS NULL OR asking_price <= high)) x
+    WHERE live_total(b, c, low, high) <> x.n $$;
 CREATE FUNCTION pg_temp.edition(p_listing uuid) RETURNS int LANGUAGE sql AS $$ SELECT edition FROM listings WHERE id = p_listing $$;
 SELECT is(pg_temp.live(:'beside'), '4500000 Good apple true', 'a live listing is among the live ones');
 SELECT is(pg_temp.live(:'waiting'), NULL, 'a pending one is not');
@@ -91,7 +100,17 @@ SELECT is(pg_temp.live(:'beside'), '4500000 Good apple true', 'and the live ones
 UPDATE listings SET brand = 'Pear', asking_price = 4400000, condition = 'Fair' WHERE id = :'beside';
 SELECT is(pg_temp.live(:'beside'), '4400000 Fair pear true', 'as they know whatever else changes');
 SELECT is(pg_temp.edition(:'beside'), :edition + 2, 'which is one more edition');
+SELECT is_empty('SELECT pg_temp.wrong_totals()', 'and the totals of the market, whatever it is filtered by');
+INSERT INTO live_changes SELECT brand_key, step, condition, n FROM live_changes, generate_series(1, 1000);
+INSERT INTO live_changes SELECT brand_key, step, condition, -sum(n) * 1000 / 1001 FROM live_changes GROUP BY 1, 2, 3;
+SELECT cmp_ok(fold_live_changes(), '>', 1000::bigint, 'changes are moved into the counts when they are many');
+SELECT is((SELECT count(*)::int FROM live_changes), 0, 'all of them');
+SELECT is((SELECT count(*)::int FROM live_counts WHERE n <= 0), 0, 'and no count is kept of what is not there');
+SELECT is_empty('SELECT pg_temp.wrong_totals()', 'which changes no total');
+UPDATE listings SET auction_end = now() - interval '1 second' WHERE id = :'waiting';
+SELECT is_empty('SELECT pg_temp.wrong_totals()', 'nor does an end that nobody has seen to yet spoil one');
 SELECT settle_listing(:'beside', test.rules()) \g /dev/null
+SELECT is_empty('SELECT pg_temp.wrong_totals()', 'nor a sale');
 SELECT is(pg_temp.live(:'beside'), NULL, 'what is sold is not live');
 SELECT settle_listing(:'waiting', test.rules()) \g /dev/null
 SELECT is(pg_temp.live(:'waiting'), NULL, 'nor is what has expired');
