@@ -99,10 +99,10 @@ SELECT rule, cardinality(broken) AS broken, array_to_string(broken[1:5], ', ') A
            ARRAY(SELECT n.id::text FROM notifications n
                      LEFT JOIN listings l ON l.id = (n.data ->> 'listingId')::uuid
                      LEFT JOIN bids b ON b.id = (n.data ->> 'bidId')::uuid
+                     LEFT JOIN bids before ON before.listing_id = b.listing_id AND before.nth = b.nth - 1
                  WHERE n.data ? 'listingId'
                    AND CASE n.type WHEN 'bid_placed' THEN n.user_id = l.client_id AND b.listing_id = l.id
-                                   WHEN 'outbid' THEN b.listing_id = l.id AND EXISTS (SELECT FROM bids o
-                                        WHERE o.listing_id = b.listing_id AND o.nth = b.nth - 1 AND o.vendor_id = n.user_id)
+                                   WHEN 'outbid' THEN b.listing_id = l.id AND before.vendor_id = n.user_id
                                    WHEN 'auction_won' THEN l.status = 'sold' AND n.user_id = l.highest_vendor
                                    WHEN 'auction_lost' THEN l.status = 'sold' AND n.user_id <> l.highest_vendor
                                         AND EXISTS (SELECT FROM bidders x WHERE x.listing_id = l.id AND x.vendor_id = n.user_id)
