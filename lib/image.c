@@ -48,8 +48,9 @@ struct running {
     char line[100];
 };
 
-/* 0 and R->fd and R->pid, or an errno.  The worker gets nothing of our environment (no secret), its own process
- * group (a Ctrl-C in a terminal is not for it), default signals, no descriptor but the pipe and standard error. */
+/* 0 and R->fd and R->pid, or an errno.  The worker gets nothing of our environment (no secret), a session of its own
+ * (a Ctrl-C in a terminal is not for it, nor is our share of the CPU), default signals, no descriptor but the pipe and
+ * standard error. */
 static int
 start(struct running *r, const char *worker)
 {
@@ -76,9 +77,7 @@ start(struct running *r, const char *worker)
         error = posix_spawn_file_actions_addclosefrom_np(&actions, STDERR_FILENO + 1);
     posix_spawnattr_setsigmask(&attributes, &none);
     posix_spawnattr_setsigdefault(&attributes, &all);
-    posix_spawnattr_setpgroup(&attributes, 0);
-    posix_spawnattr_setflags(&attributes,
-                             POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSID);
     if (error == 0)
         error = posix_spawn(&r->pid, worker, &actions, &attributes, argv, env);
     posix_spawnattr_destroy(&attributes);

@@ -6,13 +6,17 @@
  * due at I/R seconds, and its latency counts from then, so a service that falls behind is not spared what it
  * kept waiting.  With --rate 0 each connection sends when its last answer is there: what the service can do.
  * Prints one JSON object: for each class the answers by kind and the latencies of the good ones in
- * milliseconds; with --series also the good answers of each second. */
+ * milliseconds; how late requests were sent themselves; with --series also the good answers of each second.
+ *
+ * It is the instrument, not a part of what is measured: where it may, it goes before everything else on its
+ * machine, or its own waiting for a CPU would be told as the service's. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -47,6 +51,8 @@ static struct {
     float *ms;
     size_t n_ms, cap_ms;
 } class[CLASSES];
+
+static struct { float *ms; size_t n, cap; } late;   /* behind what was due, with a connection at hand or not */
 
 static struct request *requests;
 static size_t n_requests;
@@ -176,6 +182,14 @@ flush_conn(int i)
 }
 
 static void
+note_ms(float **list, size_t *n, size_t *cap, double ms)
+{
+    if (*n == *cap)
+        *list = must(realloc(*list, (*cap = *cap * 2 + 1024) * sizeof(float)));
+    (*list)[(*n)++] = (float)ms;
+}
+
+static void
 begin_request(int i, const struct request *r, double due)
 {
     struct conn *c = &conns[i];
@@ -207,9 +221,7 @@ end_request(int i)
     int k = c->class;
     if (c->status < 300) {
         class[k].ok++;
-        if (class[k].n_ms == class[k].cap_ms)
-            class[k].ms = must(realloc(class[k].ms, (class[k].cap_ms = class[k].cap_ms * 2 + 1024) * sizeof(float)));
-        class[k].ms[class[k].n_ms++] = (float)((t - c->due) * 1e3);
+        note_ms(&class[k].ms, &class[k].n_ms, &class[k].cap_ms, (t - c->due) * 1e3);
         size_t second = (size_t)(t - began);
         if (second < SECONDS)
             series[second]++;
@@ -297,6 +309,10 @@ report(double seconds, double rate, bool with_series)
         printf("}");
     }
     printf("}");
+    qsort(late.ms, late.n, sizeof(float), by_size);
+    if (late.n > 0)
+        printf(",\"late\":{\"p50\":%.2f,\"p99\":%.2f,\"max\":%.2f}", (double)late.ms[late.n / 2], (double)late.ms[late.n * 99 / 100],
+               (double)late.ms[late.n - 1]);
     if (with_series) {
         printf(",\"good\":[");
         for (size_t s = 0; s <= (size_t)seconds && s < SECONDS; s++)
@@ -331,6 +347,7 @@ main(int argc, char **argv)
         return 2;
     }
     server.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    (void)sched_setscheduler(0, SCHED_RR, &(struct sched_param){ .sched_priority = 1 });   /* root may */
     conns = must(calloc((size_t)max_conns, sizeof *conns));
     epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     began = now();
@@ -353,6 +370,7 @@ main(int argc, char **argv)
                 conns[i].fd = -1;
             } else
                 break;
+            note_ms(&late.ms, &late.n, &late.cap, (now() - due) * 1e3);
             begin_request(i, &requests[(first + sent++) % n_requests], due);
         }
         struct epoll_event ev[256];
