@@ -43,6 +43,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <linux/audit.h>
@@ -138,25 +139,33 @@ limit_resources(void)
  * they leave.  With less a machine that is full would not finish a photo within the caller's patience.
  *
  * Where the kernel gives each session a share (autogroup, the usual thing without systemd), a process is nice to its
- * session only and two workers outweigh everybody, so the session that the caller gave us is made nice, too.
- * The kernel takes that from us ten times a second in all, so it is tried again now and then until it did. */
-#define NICE "10"
+ * session only and two workers outweigh everybody, so the session that the caller gave us is made nice, too.  That
+ * can be taken back, so there a photo gets next to nothing at first, and its tenth when it has waited for a while.
+ * The kernel listens to us ten times a second in all, so it is asked again from step to step. */
+#define NICE 10
+#define PATIENCE_S 3
 
 static int autogroup = -1;
 
 static void
 step_back(void)
 {
-    if (autogroup >= 0 && write(autogroup, NICE, sizeof NICE - 1) > 0) {
-        close(autogroup);
-        autogroup = -1;
-    }
+    static time_t began;
+    static const char *now = "0";
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    if (began == 0)
+        began = t.tv_sec;
+    const char *want = t.tv_sec - began < PATIENCE_S ? "19" : "10";
+    if (autogroup >= 0 && strcmp(want, now) != 0 && write(autogroup, want, 2) == 2)
+        now = want;
 }
 
 static void
 be_nice(void)
 {
-    (void)setpriority(PRIO_PROCESS, 0, (int)strtol(NICE, NULL, 10));
+    (void)setpriority(PRIO_PROCESS, 0, NICE);
     if (getsid(0) == getpid())   /* else it is somebody's who started us by hand */
         autogroup = open("/proc/self/autogroup", O_WRONLY | O_CLOEXEC);
     step_back();
