@@ -39,8 +39,8 @@ static reply unwatch_listing(struct req *r);
     " {?2 AND l.status = $2 ?} {?3 AND l.client_id = $3::uuid ?} {?4 AND l.words @@ search_words($4) ?}"
 #define LIST_FROM(SEES) "  FROM listings l WHERE " SEES LIST_FILTERS
 #define LIST_PAGE(SEES, ORDER) \
-    "SELECT " LISTING_COLUMNS(SHAPE_SEES_ALL) " FROM (SELECT l.*" LIST_FROM(SEES) \
-    " ORDER BY " ORDER " LIMIT $5 OFFSET $6) l ORDER BY " ORDER
+    "SELECT " LISTING_COLUMNS("l.whole") " FROM " SHAPE_LISTINGS("FROM (SELECT l.*" LIST_FROM(SEES) \
+    " ORDER BY " ORDER " LIMIT $5 OFFSET $6) l") " ORDER BY " ORDER
 #define LIST_COUNT(SEES) "(SELECT count(*) " LIST_FROM(SEES) ")"
 
 #define ORDERS(X) \
@@ -94,7 +94,7 @@ list_listings(struct req *r)
 /* ---- one ---- */
 
 SQL(viewed, "SELECT count_view($1, $2)");
-SQL(one, "SELECT " LISTING_COLUMNS(SHAPE_SEES_ALL) " FROM listings l WHERE l.id = $2 AND " SHAPE_MAY_SEE);
+SQL(one, "SELECT " LISTING_COLUMNS("l.whole") " FROM " SHAPE_LISTINGS("FROM listings l WHERE l.id = $2 AND " SHAPE_MAY_SEE));
 SQL(its_bids,   /* amounts rise with time in a listing: the highest first is the newest first */
     "SELECT " BID_COLUMNS("b.vendor_id = $1::uuid OR " SHAPE_IS_ADMIN)
     "  FROM bids b JOIN listings l ON l.id = b.listing_id WHERE b.listing_id = $2"

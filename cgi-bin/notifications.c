@@ -4,9 +4,9 @@
  * are read, marked and wished away.  What Meta tells of the same messages is webhooks.c. */
 #include "app.h"
 
+#include "kept.h"
 #include "shape.h"
 #include "webhooks.h"
-
 
 #define ROUTES(X) \
     X(GET, "/notifications",               list_notifications, SIGNED_IN, 0) \
@@ -24,11 +24,25 @@ static reply set_preferences(struct req *r);
 
 /* ---- the list ---- */
 
-#define LIST_FROM "SELECT " NOTIFICATION_COLUMNS " FROM notifications n WHERE n.user_id = $1::uuid"
-#define LIST_PAGE " {?2 AND n.type = $2 ?} ORDER BY n.created_at DESC, n.id DESC LIMIT $3 OFFSET $4"
-SQL(all, LIST_FROM LIST_PAGE);
-SQL(unread, LIST_FROM " AND NOT n.is_read" LIST_PAGE);
+#define NOTIFICATION_VERSION "n.id AS \"_version.id\", n.xmin AS \"_version.notification\""
+#define LIST(columns, only) \
+    "SELECT " columns " FROM notifications n WHERE n.user_id = $1::uuid" only \
+    " {?2 AND n.type = $2 ?} ORDER BY n.created_at DESC, n.id DESC LIMIT $3 OFFSET $4"
+SQL(all, LIST(NOTIFICATION_VERSION ", " NOTIFICATION_COLUMNS, ""));
+SQL(all_versions, LIST(NOTIFICATION_VERSION, ""));
+SQL(unread, LIST(NOTIFICATION_VERSION ", " NOTIFICATION_COLUMNS, " AND NOT n.is_read"));
+SQL(unread_versions, LIST(NOTIFICATION_VERSION, " AND NOT n.is_read"));
 SQL(unread_count, "SELECT count(*) FROM notifications WHERE user_id = $1 AND NOT is_read");
+
+/* A page, of all columns or of versions alone, and how many are unread in all. */
+static const struct rows *
+look(struct req *r, struct sql *page, const char *const *param, int64_t *unread_in_all)
+{
+    int count = db_queue(r, unread_count, r->user.id);
+    const struct rows *rows = db_rows_(r, page, param, 4);
+    *unread_in_all = rows_int(db_queued(r, count), 0, "count");
+    return rows;
+}
 
 /* GET /notifications ?unreadOnly&type&page&limit: the newest first, and how many are unread in all. */
 static reply
@@ -40,11 +54,27 @@ list_notifications(struct req *r)
     if (bad_input(r))
         return refuse_input(r);
 
-    int count = db_queue(r, unread_count, r->user.id);
     const char *const param[] = { r->user.id, type, page.limit_text, page.offset_text };
-    const struct rows *rows = db_rows_(r, unread_only ? &unread : &all, param, 4);
-    rows_json(answer(r), "notifications", rows);
-    jw_int(answer(r), "unreadCount", rows_int(db_queued(r, count), 0, "count"));
+    const char *key = arena_printf(r->arena, "notifications %s %d %s %s %s %lld", r->user.id, unread_only, or_dash(type),
+                                   page.limit_text, page.offset_text, (long long)(req_now(r) / 3600));
+    const struct kept *kept = kept_find(r->arena, key);
+    struct sql *whole = unread_only ? &unread : &all, *versions = unread_only ? &unread_versions : &all_versions;
+    int64_t count;
+    const struct rows *rows = look(r, kept != NULL ? versions : whole, param, &count);
+    struct jw *j = answer(r);
+    jw_array(j, "notifications");
+    if (kept != NULL && kept_is(r->arena, kept, rows)) {
+        kept_write(j, kept);
+    } else {
+        size_t from;
+        (void)jw_text(j, &from);
+        if (kept != NULL)
+            rows = look(r, whole, param, &count);
+        rows_elements(j, rows);
+        kept_put(r->arena, key, rows, j, from);
+    }
+    jw_end(j);
+    jw_int(j, "unreadCount", count);
     return ok(r);
 }
 

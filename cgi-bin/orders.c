@@ -71,16 +71,6 @@ SQL(my_total, "SELECT count(*) " MINE(""));
 SQL(all_page, "SELECT " ORDER_COLUMNS ALL NEWEST " LIMIT $5 OFFSET $6");
 SQL(all_total, "SELECT count(*) " ALL);
 
-static void
-write_orders(struct jw *j, const struct rows *rows)
-{
-    for (int i = 0; i < rows->n; i++) {
-        jw_object(j, NULL);
-        (void)rows_members(j, rows, i);
-        jw_end(j);
-    }
-}
-
 /* The caller's own orders as elements of the open array: how many there are, -1 when he is an administrator. */
 static int
 write_mine(struct req *r, const struct page *page, const char *const *mine)
@@ -108,7 +98,7 @@ write_mine(struct req *r, const struct page *page, const char *const *mine)
         return -1;
     size_t from;
     (void)jw_text(j, &from);
-    write_orders(j, rows);
+    rows_elements(j, rows);
     if (all)
         kept_put(r->arena, key, rows, j, from);
     return rows->n;
@@ -141,7 +131,7 @@ list_orders(struct req *r)
     if (n < 0) {
         only_mine = false;
         const struct rows *rows = db_rows_(r, &all_page, all, 6);
-        write_orders(j, rows);
+        rows_elements(j, rows);
         n = rows->n;
     }
     jw_end(j);
@@ -158,8 +148,8 @@ list_orders(struct req *r)
 
 SQL(order, "SELECT " ORDER_COLUMNS " FROM orders o WHERE o.id = $2::uuid AND " IS_PARTY);
 SQL(its_listing,
-    "SELECT " LISTING_COLUMNS(SHAPE_SEES_ALL)
-    "  FROM orders o JOIN listings l ON l.id = o.listing_id WHERE o.id = $2::uuid AND " IS_PARTY);
+    "SELECT " LISTING_COLUMNS("l.whole")
+    "  FROM " SHAPE_LISTINGS("FROM orders o JOIN listings l ON l.id = o.listing_id WHERE o.id = $2::uuid AND " IS_PARTY));
 SQL(its_people,
     "SELECT p.part AS \"_part\","
     USER_COLUMNS_SEEN("u", "",

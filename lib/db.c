@@ -507,14 +507,20 @@ rows_members(struct jw *j, const struct rows *rows, int i)
 }
 
 void
-rows_json(struct jw *j, const char *key, const struct rows *rows)
+rows_elements(struct jw *j, const struct rows *rows)
 {
-    jw_array(j, key);
     for (int i = 0; i < rows->n; i++) {
         jw_object(j, NULL);
         (void)rows_members(j, rows, i);
         jw_end(j);
     }
+}
+
+void
+rows_json(struct jw *j, const char *key, const struct rows *rows)
+{
+    jw_array(j, key);
+    rows_elements(j, rows);
     jw_end(j);
 }
 

@@ -73,7 +73,8 @@ const char *rows_version(struct arena *a, const struct rows *rows, size_t *len);
  * opened (logged): the value is written as null. */
 bool rows_members(struct jw *j, const struct rows *rows, int i);
 
-/* An array KEY of all rows, each an object. */
+/* All rows, each an object, into the open array of J; the same as an array KEY. */
+void rows_elements(struct jw *j, const struct rows *rows);
 void rows_json(struct jw *j, const char *key, const struct rows *rows);
 
 /* ---- the lower layer ---- */

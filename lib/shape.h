@@ -41,6 +41,10 @@
     "(l.client_id = $1::uuid OR " SHAPE_IS_ADMIN \
     " OR (l.status = 'sold' AND $1 IS NOT NULL AND EXISTS (SELECT FROM orders o WHERE o.listing_id = l.id AND o.agent_id = $1::uuid)))"
 
+/* Listings l FROM (with its WHERE, ORDER BY, LIMIT), each with l.whole, which says that once for LISTING_COLUMNS and not
+ * for each column anew.  (OFFSET 0: or the planner would put the expression back into all of them.) */
+#define SHAPE_LISTINGS(from) "(SELECT l.*, " SHAPE_SEES_ALL " AS whole " from " OFFSET 0) l"
+
 /* Whether one may know of it at all. */
 #define SHAPE_MAY_SEE \
     "(l.status IN ('live', 'sold', 'expired') OR l.client_id = $1::uuid OR " SHAPE_IS_ADMIN ")"

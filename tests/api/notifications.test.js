@@ -219,3 +219,29 @@ test('a refused bid tells nobody', async () => {
   assert.equal((await bid(w, three, crypto.randomUUID(), 10000)).status, 404);
   assert.equal((await told(c)).unreadCount, before_);
 });
+
+// The list of one who has read it before is made of what was kept, as long as nothing has changed.
+test('a list that was read before shows at once what is new, what was read, and what was sent', async () => {
+  const [reader, buyer] = [await signIn(w), await signIn(w, 'VENDOR')];
+  const twice = async (query = '') => {
+    const [first, again] = [await told(reader, query), await told(reader, query)];
+    const unsent = (list) => list.map(({ sentViaWhatsApp, whatsappMessageId, ...n }) => n);   // which may be at any moment
+    assert.deepEqual([unsent(again.notifications), again.unreadCount], [unsent(first.notifications), first.unreadCount], 'read twice it reads the same');
+    return first;
+  };
+  const counts = async () => [(await twice()).notifications.length, (await twice('?unreadOnly=true')).notifications.length, (await twice('?type=bid_placed')).notifications.length, (await twice()).unreadCount];
+  assert.deepEqual(await counts(), [0, 0, 0, 0]);
+  const [id] = quickListing(w, reader.id, { asking: 30000 });
+  await mustBid(w, buyer, id, 10000);
+  assert.deepEqual(await counts(), [1, 1, 1, 1]);
+  await mustBid(w, buyer, id, 11000);
+  assert.deepEqual(await counts(), [2, 2, 2, 2]);
+  const [{ id: newest }] = (await twice()).notifications;
+  assert.equal((await w.put(`/notifications/${newest}/read`, undefined, reader.token)).status, 200);
+  assert.deepEqual(await counts(), [2, 1, 2, 1]);
+  assert.deepEqual((await twice()).notifications.map((n) => n.isRead), [true, false]);
+  await until('one was sent', async () => (await twice()).notifications.some((n) => n.sentViaWhatsApp));
+  assert.equal((await w.put('/notifications/mark-all-read', undefined, reader.token)).status, 200);
+  assert.deepEqual(await counts(), [2, 0, 2, 0]);
+  assert.deepEqual((await twice()).notifications.map((n) => n.isRead), [true, true]);
+});
