@@ -139,7 +139,7 @@ limit_resources(void)
  * they leave.  With less a machine that is full would not finish a photo within the caller's patience.
  *
  * Where the kernel gives each session a share (autogroup, the usual thing without systemd), a process is nice to its
- * session only and two workers outweigh everybody, so the session that the caller gave us is made nice, too.  That
+ * session only, so the session that the caller gave us is made nice, too.  That
  * can be taken back, so there a photo gets next to nothing at first, and its tenth when it has waited for a while.
  * The kernel listens to us ten times a second in all, so it is asked again from step to step. */
 #define NICE 10
