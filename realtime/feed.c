@@ -55,8 +55,10 @@ struct feed {
     struct db    *db;
     struct arena *arena;
     char         *seen;      /* the snapshot up to which all is delivered; NULL at the very beginning */
+    int64_t       newest;    /* the highest id in it */
     bool          began;
     int           listening; /* process id of the database's end of the connection that LISTENs */
+    bool          anew;      /* nothing has been read over this connection yet */
 };
 
 /* -- interests ---------------------------------------------------------------------------------- */
@@ -128,7 +130,16 @@ SQL(more_news,
     "   AND NOT pg_visible_in_snapshot(xid, $1::pg_snapshot) AND pg_visible_in_snapshot(xid, $2::pg_snapshot)"
     " ORDER BY xid, id LIMIT " AS_TEXT(PAGE_ROWS));
 
-SQL(take_snapshot, "SELECT pg_current_snapshot()::text AS now");
+SQL(take_snapshot, "SELECT pg_current_snapshot()::text AS now, (SELECT coalesce(max(id), 0) FROM events) AS id");
+
+/* What the above takes for seen and is not, because a number of a transaction was given twice: a server that died without
+ * having written down that a transaction ended gives its number again when it is back, and so does the standby in its
+ * place.  (A NOTIFY on its own is such a transaction, for a fifth of a second.)  Ids are not given twice: what is
+ * visible has been written down, and the sequence before it.  So what is new after an interruption is new by its number of
+ * transaction, or by its id. */
+SQL(news_by_id,
+    "SELECT id, xid, name, listing_id, user_id FROM events"
+    " WHERE id > $3::bigint AND pg_visible_in_snapshot(xid, $1::pg_snapshot) AND pg_visible_in_snapshot(xid, $2::pg_snapshot)");
 
 /* The ids of one kind as the text of an array. */
 struct ids {
@@ -151,10 +162,28 @@ add_id(struct ids *ids, const char *id)
     ids->len += len;
 }
 
-/* The ids, by kind, of what was committed since the last snapshot and somebody waits for; and the
+/* Those of ROWS that somebody waits for, by kind.  The highest id of all, if it is above NEWEST. */
+static int64_t
+sort_out(struct feed *feed, const struct rows *rows, struct ids ids[PAYLOAD_KINDS], int64_t newest)
+{
+    for (int i = 0; i < rows->n; i++) {
+        const char     *name = rows_text(rows, i, "name"), *user = rows_text(rows, i, "user_id");
+        enum payload_to to = payload_to(name, user);
+        const char     *key = to == PAYLOAD_TO_USER ? user : rows_text(rows, i, "listing_id");
+        int64_t         id = rows_int(rows, i, "id");
+
+        if ((key || to == PAYLOAD_TO_ADMINS) && is_wanted(feed, to, key))
+            add_id(&ids[payload_kind(name, user)], rows_text(rows, i, "id"));
+        if (id > newest)
+            newest = id;
+    }
+    return newest;
+}
+
+/* The ids, by kind, of what was committed since the last snapshot and somebody waits for; the highest of all; and the
  * snapshot of now, in the arena. */
 static const char *
-read_headers(struct feed *feed, struct ids ids[PAYLOAD_KINDS])
+read_headers(struct feed *feed, struct ids ids[PAYLOAD_KINDS], int64_t *newest)
 {
     const struct rows *rows = feed->seen ? db_run(feed->db, feed->arena, news_since, feed->seen)
                                          : db_run(feed->db, feed->arena, take_snapshot);
@@ -162,23 +191,28 @@ read_headers(struct feed *feed, struct ids ids[PAYLOAD_KINDS])
     if (!rows)
         return NULL;
     const char *now = rows_text(rows, 0, "now");
-    if (!feed->seen || rows_null(rows, 0, "id"))
+    *newest = feed->newest;
+    if (!feed->seen) {
+        *newest = rows_int(rows, 0, "id");
         return now;
-    for (;;) {
-        for (int i = 0; i < rows->n; i++) {
-            const char     *name = rows_text(rows, i, "name"), *user = rows_text(rows, i, "user_id");
-            enum payload_to to = payload_to(name, user);
-            const char     *key = to == PAYLOAD_TO_USER ? user : rows_text(rows, i, "listing_id");
-            if ((key || to == PAYLOAD_TO_ADMINS) && is_wanted(feed, to, key))
-                add_id(&ids[payload_kind(name, user)], rows_text(rows, i, "id"));
-        }
-        if (rows->n < PAGE_ROWS)
-            return now;
+    }
+    if (!rows_null(rows, 0, "id"))
+        *newest = sort_out(feed, rows, ids, *newest);
+    while (rows->n == PAGE_ROWS) {
         rows = db_run(feed->db, feed->arena, more_news, feed->seen, now, rows_text(rows, rows->n - 1, "xid"),
                       rows_text(rows, rows->n - 1, "id"));
         if (!rows)
             return NULL;
+        *newest = sort_out(feed, rows, ids, *newest);
     }
+    if (feed->anew) {
+        rows = db_run(feed->db, feed->arena, news_by_id, feed->seen, now,
+                      arena_printf(feed->arena, "%lld", (long long)feed->newest));
+        if (!rows)
+            return NULL;
+        *newest = sort_out(feed, rows, ids, *newest);
+    }
+    return now;
 }
 
 static int
@@ -218,7 +252,8 @@ read_news(struct feed *feed)
     struct ids      ids[PAYLOAD_KINDS] = {0};
     struct payload *list = NULL;
     int             n = 0;
-    const char     *now = read_headers(feed, ids);
+    int64_t         newest = 0;
+    const char     *now = read_headers(feed, ids, &newest);
     bool            good = now != NULL;
 
     for (int kind = 0; kind < PAYLOAD_KINDS; kind++) {
@@ -242,6 +277,8 @@ read_news(struct feed *feed)
     free(feed->seen);
     feed->seen = must_resize(NULL, strlen(now) + 1);
     memcpy(feed->seen, now, strlen(now) + 1);
+    feed->newest = newest;
+    feed->anew = false;
     if (n)
         qsort(list, (size_t)n, sizeof(*list), by_id);
     if (n || !feed->began)
@@ -282,6 +319,7 @@ keep_listening(struct feed *feed)
     if (!db_command(feed->db, "LISTEN selliko_events") || !(conn = db_pgconn(feed->db)))
         return false;
     feed->listening = PQbackendPID(conn);
+    feed->anew = true;
     return true;
 }
 

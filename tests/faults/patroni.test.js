@@ -112,7 +112,7 @@ postgresql:
 
   // A client that bids and looks, and hears of its bids, while WHAT happens, and for some bids after it. Nothing that
   // it was told of is lost, it is told of everything once, and of trouble by 503 alone.
-  async function underLoad(what, lost = false) {
+  async function underLoad(what) {
     const [listing] = quickListing(w, client.id, { asking: 900000 });
     const s = io(w.base, { forceNew: true });
     const heard = [], taken = [], answers = new Set();
@@ -143,11 +143,8 @@ postgresql:
     for (const status of answers) assert.ok([200, 201, 503].includes(status), `an answer was ${status}`);
     const stored = w.sql(`SELECT (amount / 100)::text FROM bids WHERE listing_id = '${listing}' ORDER BY amount`).split('\n').map(Number);
     for (const n of taken) assert.ok(stored.includes(n), `the bid of ${n} was taken, and is lost`);
-    try { await until('the last bid is heard', () => heard.at(-1) === stored.at(-1), 20); } finally { s.disconnect(); }
-    // A new primary gives numbers of transactions again that the lost one gave to unfinished ones: what the gateway takes
-    // for one of those it does not tell (doc/deployment.md). Nothing is told twice, or out of order.
-    assert.deepEqual(heard, stored.filter((n) => heard.includes(n)), 'each bid at most once, in order');
-    if (!lost) assert.deepEqual(heard, stored, 'each bid');
+    try { await until('every bid is heard', () => heard.length >= stored.length, 20); } finally { s.disconnect(); }
+    assert.deepEqual(heard, stored, 'each bid once, in order');
     w.sql(`UPDATE listings SET auction_end = now() + interval '1 second' WHERE id = '${listing}'`);
     assert.equal((await ended(w, listing, client.token)).status, 'sold');
   }
@@ -174,7 +171,7 @@ postgresql:
       kill(members[old].process.pid);
       kill(postmaster(members[old]));
       await until('another one is primary', () => { const now = leader(); return now && now !== old; }, 60);
-    }, true);
+    });
     start(old);
     await until('the one that was killed follows the other', whole, 60);
     assert.notEqual(leader(), old);
