@@ -19,6 +19,7 @@ static struct {
 void
 db_pool_init(int size)
 {
+    free(pool.idle);   /* tests begin anew */
     pool.size = size;
     pool.idle = calloc((size_t)size, sizeof(struct db *));
     if (pool.idle == NULL)
