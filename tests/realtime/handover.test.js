@@ -27,7 +27,8 @@ describe('handover', () => {
   }, { timeout: 600000 });
 
   const pidOf = (name) => Number(fs.readFileSync(path.join(w.state, 'run', `${name}.pid`), 'utf8').split(' ')[0]);
-  const workers = () => execFileSync('ps', ['-o', 'pid=', '--ppid', String(pidOf('nginx'))], { encoding: 'utf8' }).trim().split(/\s+/).map(Number);
+  const childrenOf = (pid) => { try { return fs.readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').map(Number); } catch { return []; } };
+  const workers = () => childrenOf(pidOf('nginx'));
   const descriptors = (pid) => fs.readdirSync(`/proc/${pid}/fd`).map((f) => { try { return fs.readlinkSync(`/proc/${pid}/fd/${f}`); } catch { return ''; } });
   // Which of the service's processes have the connection that a client sees as its own from PORT
   function holders(port) {
