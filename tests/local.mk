@@ -93,7 +93,8 @@ tests_fuzz_fuzz_jr_LDADD  = $(SELLIKO_LIBS) $(JSON_LIBS)
 EXTRA_DIST += tests/coverage.js
 
 # What the measurements need beside the service.
-EXTRA_PROGRAMS = tests/bench/seeder tests/bench/statement tests/bench/pace tests/bench/least
+# Built with the tests, so that no change breaks them unseen; run by hand.
+check_PROGRAMS += tests/bench/seeder tests/bench/statement tests/bench/pace tests/bench/least
 tests_bench_least_CPPFLAGS     = $(AM_CPPFLAGS) -I$(top_srcdir)/realtime
 tests_bench_least_LDADD        = realtime/librealtime.a $(SELLIKO_LIBS)
 tests_bench_statement_SOURCES  = tests/bench/statement.c

@@ -7,7 +7,8 @@
 //
 // fanout.js OURS.json PEER.json [--rounds 3] [--bids 200]: what a proxy costs each of two services (targets as the driver
 // has them), from a bid's answer to its receipt: both without one, the subscribers straight at a gateway of their own, and
-// both behind nginx, the peer behind one that does nothing else.  Also each service as it is met.
+// both behind nginx, the peer behind one that does nothing else.  Also each service as it is met; and, in turn with them, the
+// least that can be had: a program that only writes, and what the subscribers take for frames that are all there already.
 const { execFileSync, spawn } = require('node:child_process');
 const fs = require('node:fs');
 const path = require('node:path');
@@ -38,45 +39,61 @@ function secondNginx() {
   return spawn('/usr/sbin/nginx', ['-e', `${dir}/error.log`, '-c', `${dir}/nginx.conf`, '-g', 'daemon off;'], { stdio: 'inherit' });
 }
 function cpuSeconds(root) {
-  const children = execFileSync('ps', ['-o', 'pid=', '--ppid', String(root)], { encoding: 'utf8' }).trim().split(/\s+/);
+  const children = fs.readFileSync(`/proc/${root}/task/${root}/children`, 'utf8').trim().split(' ');
   return children.reduce((sum, pid) => sum + Number(fs.readFileSync(`/proc/${pid}/schedstat`, 'utf8').split(' ')[0]) / 1e9, 0);
 }
 
-async function round(title, where, url, nginx) {
-  const least = spawn(path.join(build, 'tests/bench/least'), [where, o.subscribers, bids], { stdio: ['ignore', 'pipe', 'inherit'] });
-  let told = '';
-  least.stdout.on('data', (d) => { told += d; });
+// The least that a thousand subscribers can take: told by a program that does nothing else, as it writes.  Or, with alone, by
+// frames that were all there before the subscribers were let go on: their own part, which no server can shorten.
+async function told({ where, url, nginx, alone }) {
+  const least = spawn(path.join(build, 'tests/bench/least'), [where, o.subscribers, bids, ...(alone ? ['asked'] : [])], { stdio: ['pipe', 'pipe', 'inherit'] });
+  let said = '';
+  least.stdout.on('data', (d) => { said += d; });
   await sleep(300);
   const subscribers = spawn(process.execPath, [path.join(driver, 'subscribers.js'), url, 'any', o.subscribers], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
-  const said = (what) => new Promise((done) => { subscribers.on('message', (m) => m.t === what && done(m)); });
-  await said('ready');
+  const heard = (what) => new Promise((done) => { subscribers.on('message', (m) => m.t === what && done(m)); });
+  await heard('ready');
   const before = nginx && cpuSeconds(nginx.pid);
-  while (told.split('\n').length <= Number(bids)) await sleep(50);
+  const since = [];
+  for (let i = 0; alone && i < Number(bids); i++) {
+    subscribers.kill('SIGSTOP');
+    await sleep(2);
+    least.stdin.write('\n');
+    while (said.split('\n').length <= i + 1) await sleep(1);
+    since.push(Number(process.hrtime.bigint()));
+    subscribers.kill('SIGCONT');
+    await sleep(45);
+  }
+  while (said.split('\n').length <= Number(bids)) await sleep(50);
   await sleep(500);
   const relayed = nginx ? cpuSeconds(nginx.pid) - before : 0;
   subscribers.send('report');
-  const { got } = await said('report');
+  const { got } = await heard('report');
   subscribers.send('bye');
   least.kill();
   const all = [];
   const written = [];
-  for (const [paise, from, to] of told.trim().split('\n').map((l) => l.split(' ').map(Number))) {
+  said.trim().split('\n').forEach((line, i) => {
+    const [paise, from, to] = line.split(' ').map(Number);
     written.push((to - from) / 1e6);
-    for (const t of got[paise]) all.push((Number(t) - from) / 1e6);
-  }
-  all.sort((a, b) => a - b);
-  written.sort((a, b) => a - b);
-  console.log(`| ${title} | ${at(written, 0.5).toFixed(1)} | ${at(all, 0.5).toFixed(1)} | ${at(all, 0.99).toFixed(1)} | ${nginx ? ((1e6 * relayed) / all.length).toFixed(1) : ''} |`);
+    for (const t of got[paise]) all.push((Number(t) - (since[i] ?? from)) / 1e6);
+  });
+  all.sort((x, y) => x - y);
+  written.sort((x, y) => x - y);
+  return { written: at(written, 0.5), p50: at(all, 0.5), p99: at(all, 0.99), cpuServer: relayed, requests: all.length };
+}
+function print(title, r) {
+  console.log(`| ${title} | ${r.written.toFixed(1)} | ${r.p50.toFixed(1)} | ${r.p99.toFixed(1)} | ${r.cpuServer ? ((1e6 * r.cpuServer) / r.requests).toFixed(1) : ''} |`);
 }
 
 async function least() {
-  execFileSync('make', ['-s', '-C', build, 'tests/bench/least'], { stdio: 'inherit' });
   const nginx = secondNginx();
   await sleep(500);
   console.log('| ms from the first write | all written | p50 received | p99 | nginx CPU µs a frame |\n|---|--:|--:|--:|--:|');
   for (let i = 0; i < Number(o.rounds); i++) {
-    await round('behind nginx', `${dir}/least.sock`, `http://127.0.0.1:${port + 1}`, nginx);
-    await round('alone', String(port + 2), `http://127.0.0.1:${port + 2}`);
+    print('behind nginx', await told({ where: `${dir}/least.sock`, url: `http://127.0.0.1:${port + 1}`, nginx }));
+    print('without nginx', await told({ where: String(port + 2), url: `http://127.0.0.1:${port + 2}` }));
+    print('the subscribers alone, from when all was written', await told({ where: String(port + 2), url: `http://127.0.0.1:${port + 2}`, alone: true }));
   }
   nginx.kill('SIGQUIT');
   await new Promise((done) => { nginx.on('close', done); });
@@ -117,7 +134,8 @@ async function beside() {
   const straight = Object.assign(Object.create(ours), { baseUrl: `http://127.0.0.1:${port + 2}`, server: more(ours.server, gateway.pid) });
   const relayed = Object.assign(Object.create(peer), { baseUrl: `http://127.0.0.1:${port + 1}`, port: port + 1, server: more(peer.server, nginx.pid) });
   const ways = { 'ours, straight': straight, 'peer, straight': peer, 'ours behind nginx': ours, 'peer behind nginx': relayed };
-  const got = Object.fromEntries(Object.keys(ways).map((w) => [w, []]));
+  const bounds = { 'least, straight': false, 'subscribers alone': true };
+  const got = Object.fromEntries([...Object.keys(ways), ...Object.keys(bounds)].map((w) => [w, []]));
   const tops = new Map([[ours, await m.scenarios.fanout.prepare(ours, m.context())], [peer, await m.scenarios.fanout.prepare(peer, m.context())]]);
   for (let i = 0; i < Number(o.rounds); i++) {
     const turn = Object.entries(ways);
@@ -127,6 +145,11 @@ async function beside() {
       got[name].push(r);
       console.error(`${name}: p50 ${r.p50.toFixed(1)} p99 ${r.p99.toFixed(1)} ms, server ${((1e6 * r.cpuServer) / r.requests).toFixed(1)} µs a delivery, others ${(100 * r.foreign).toFixed(0)} % of the machine`);
     }
+    for (const [name, alone] of Object.entries(bounds)) {
+      const r = await told({ where: String(port + 3), url: `http://127.0.0.1:${port + 3}`, alone });
+      got[name].push(r);
+      console.error(`${name}: p50 ${r.p50.toFixed(1)} p99 ${r.p99.toFixed(1)} ms`);
+    }
   }
   const share = (a, b, f) => {
     const list = got[a].map((x, i) => f(x) / f(got[b][i])).sort((x, y) => x - y);
@@ -134,8 +157,9 @@ async function beside() {
   };
   console.log('| | p50 | p99 | server CPU |\n|---|--:|--:|--:|');
   for (const [a, b] of [['ours, straight', 'peer, straight'], ['ours behind nginx', 'peer behind nginx'], ['ours behind nginx', 'peer, straight'],
-    ['ours behind nginx', 'ours, straight'], ['peer behind nginx', 'peer, straight']]) {
-    console.log(`| ${a} ÷ ${b} | ${share(a, b, (r) => r.p50)} | ${share(a, b, (r) => r.p99)} | ${share(a, b, (r) => r.cpuServer / r.requests)} |`);
+    ['ours behind nginx', 'ours, straight'], ['peer behind nginx', 'peer, straight'],
+    ['least, straight', 'peer, straight'], ['subscribers alone', 'peer, straight'], ['subscribers alone', 'ours, straight']]) {
+    console.log(`| ${a} ÷ ${b} | ${share(a, b, (r) => r.p50)} | ${share(a, b, (r) => r.p99)} | ${bounds[a] === undefined ? share(a, b, (r) => r.cpuServer / r.requests) : ''} |`);
   }
   for (const t of [ours, peer, relayed]) t.agent.destroy();
   for (const [child, signal] of [[nginx, 'SIGQUIT'], [gateway, 'SIGTERM']]) {
@@ -146,6 +170,7 @@ async function beside() {
 
 (async () => {
   try {
+    execFileSync('make', ['-s', '-C', build, 'tests/bench/least'], { stdio: 'inherit' });
     await (targets.length === 2 ? beside() : least());
   } finally {
     fs.rmSync(dir, { recursive: true });

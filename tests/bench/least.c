@@ -1,11 +1,11 @@
 /* least -- the least that telling N subscribers of a bid can cost: who does nothing else.
  *
- *     least UNIX-SOCKET|PORT N FRAMES
+ *     least UNIX-SOCKET|PORT N FRAMES [asked]
  *
  * Takes N WebSockets in, says what a Socket.IO client waits for (it understands no more than the load
  * driver's subscribers do), and then, 20 times a second, writes one bid's frame to all of them, one
  * send() each.  Prints for each frame its amount in paise and the nanoseconds (CLOCK_MONOTONIC) before
- * and after.  fanout.js puts it in the gateway's place. */
+ * and after; when asked, it writes one whenever it reads a line, instead.  fanout.js puts it in the gateway's place. */
 #include "codec.h"
 
 #include <errno.h>
@@ -178,7 +178,7 @@ take_in(int listener, int wanted)
 }
 
 static void
-tell_all(int rupees)
+tell_all(int rupees, bool asked)
 {
     char text[FRAME_LEN + 1], out[FRAME_LEN + 8];
     int  n = snprintf(text, sizeof(text), "42[\"new_bid\",{\"newHighestBid\":%d,\"rest\":\"", rupees);
@@ -193,6 +193,8 @@ tell_all(int rupees)
     int64_t after = now_ns();
     printf("%d %lld %lld\n", rupees * 100, (long long)before, (long long)after);
     fflush(stdout);
+    if (asked)
+        return;
     struct timespec rest = {.tv_nsec = after - before < SPACE_NS ? SPACE_NS - (after - before) : 0};
     nanosleep(&rest, NULL);
 }
@@ -200,14 +202,18 @@ tell_all(int rupees)
 int
 main(int argc, char **argv)
 {
-    if (argc != 4) {
-        fputs("usage: least UNIX-SOCKET|PORT N FRAMES\n", stderr);
+    bool asked = argc == 5 && strcmp(argv[4], "asked") == 0;
+    if (argc != 4 && !asked) {
+        fputs("usage: least UNIX-SOCKET|PORT N FRAMES [asked]\n", stderr);
         return 2;
     }
     take_in(listen_at(argv[1]), (int)strtol(argv[2], NULL, 10));
     sleep(1);
-    for (int i = 0; i < (int)strtol(argv[3], NULL, 10); i++)
-        tell_all(1000 + i);
+    for (int i = 0; i < (int)strtol(argv[3], NULL, 10); i++) {
+        if (asked && getchar() == EOF)
+            return 0;
+        tell_all(1000 + i, asked);
+    }
     sleep(60); /* until it is told to go */
     return 0;
 }

@@ -1,10 +1,12 @@
 /* pace -- requests at a given rate, whatever the answers do: an open loop.
  *
  *     pace --port P --requests FILE [--rate R] [--seconds S] [--connections N] [--first I] [--series]
+ *          [--raise R]
  *
  * FILE has one request a line: CLASS TOKEN METHOD PATH BODY, parted by tabs ("-": no token, no body).  Request I is
  * due at I/R seconds, and its latency counts from then, so a service that falls behind is not spared what it
- * kept waiting.  With --rate 0 each connection sends when its last answer is there: what the service can do.
+ * kept waiting.  When FILE is at its end it is begun anew; with --raise the number at the end of each body is then R
+ * higher than the time before, so that a bid stays one.  With --rate 0 each connection sends when its last answer is there: what the service can do.
  * Prints one JSON object: for each class the answers by kind and the latencies of the good ones in
  * milliseconds; how late requests were sent themselves; with --series also the good answers of each second.
  *
@@ -190,18 +192,24 @@ note_ms(float **list, size_t *n, size_t *cap, double ms)
 }
 
 static void
-begin_request(int i, const struct request *r, double due)
+begin_request(int i, const struct request *r, unsigned long more, double due)
 {
     struct conn *c = &conns[i];
-    size_t need = r->token.len + r->path.len + r->body.len + 300;
+    size_t need = r->token.len + r->path.len + r->body.len + 300, keep = r->body.len;
+    char end[32] = "";
+    if (more > 0 && keep > 1 && r->body.at[keep - 1] == '}') {
+        for (keep--; keep > 0 && r->body.at[keep - 1] >= '0' && r->body.at[keep - 1] <= '9';)
+            keep--;
+        snprintf(end, sizeof end, "%lu}", strtoul(r->body.at + keep, NULL, 10) + more);
+    }
     if (need > c->out_cap)
         c->out = must(realloc(c->out, c->out_cap = need));
     bool token = r->token.len > 1, body = r->body.len > 1;
     c->out_len = (size_t)snprintf(c->out, c->out_cap, "%.*s %.*s HTTP/1.1\r\nHost: localhost\r\n%s%.*s%s", (int)r->method.len, r->method.at,
                                   (int)r->path.len, r->path.at, token ? "Authorization: Bearer " : "", token ? (int)r->token.len : 0,
                                   r->token.at, token ? "\r\n" : "");
-    c->out_len += (size_t)(body ? snprintf(c->out + c->out_len, c->out_cap - c->out_len, "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n%.*s",
-                                           r->body.len, (int)r->body.len, r->body.at)
+    c->out_len += (size_t)(body ? snprintf(c->out + c->out_len, c->out_cap - c->out_len, "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n%.*s%s",
+                                           keep + strlen(end), (int)keep, r->body.at, end)
                                 : snprintf(c->out + c->out_len, c->out_cap - c->out_len, "\r\n"));
     c->out_sent = 0;
     c->busy = true;
@@ -327,9 +335,10 @@ main(int argc, char **argv)
 {
     static const struct option options[] = {
         { "port", 1, NULL, 'p' }, { "requests", 1, NULL, 'f' }, { "rate", 1, NULL, 'r' }, { "seconds", 1, NULL, 's' },
-        { "connections", 1, NULL, 'c' }, { "first", 1, NULL, 'i' }, { "series", 0, NULL, 'S' }, { 0 } };
+        { "connections", 1, NULL, 'c' }, { "first", 1, NULL, 'i' }, { "series", 0, NULL, 'S' },
+        { "raise", 1, NULL, 'R' }, { 0 } };
     double rate = 0, seconds = 10;
-    size_t first = 0;
+    size_t first = 0, raise = 0;
     bool with_series = false;
     for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;)
         switch (o) {
@@ -339,11 +348,12 @@ main(int argc, char **argv)
         case 's': seconds = strtod(optarg, NULL); break;
         case 'c': max_conns = (int)strtol(optarg, NULL, 10); break;
         case 'i': first = strtoul(optarg, NULL, 10); break;
+        case 'R': raise = strtoul(optarg, NULL, 10); break;
         case 'S': with_series = true; break;
         default: return 2;
         }
     if (n_requests == 0 || server.sin_port == 0 || max_conns < 1 || seconds >= SECONDS) {
-        fprintf(stderr, "usage: pace --port P --requests FILE [--rate R] [--seconds S] [--connections N] [--first I] [--series]\n");
+        fprintf(stderr, "usage: pace --port P --requests FILE [--rate R] [--seconds S] [--connections N] [--first I] [--series] [--raise R]\n");
         return 2;
     }
     server.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -371,7 +381,8 @@ main(int argc, char **argv)
             } else
                 break;
             note_ms(&late.ms, &late.n, &late.cap, (now() - due) * 1e3);
-            begin_request(i, &requests[(first + sent++) % n_requests], due);
+            size_t at = first + sent++;
+            begin_request(i, &requests[at % n_requests], raise * (at / n_requests), due);
         }
         struct epoll_event ev[256];
         double wait = rate > 0 && sending && (idle >= 0 || n_conns < max_conns) ? began + (double)sent / rate - now() : 0.1;

@@ -9,7 +9,7 @@ SQL(whole,
     "SELECT " LISTING_COLUMNS("(l.client_id = $1::uuid OR " SHAPE_IS_ADMIN ")") ","
     " l.highest_amount AS \"currentBid:rupees\", l.bid_count AS \"totalBids\","
     " ceil(extract(epoch FROM l.auction_end - now()) / 60)::int AS \"timeLeft\""
-    " FROM (SELECT l.*" FRONT_WHERE("l.asking_price") " ORDER BY l.approved_at DESC, l.id DESC LIMIT $7 OFFSET $8) l"
+    " FROM (SELECT l.*" FRONT_WHERE("l.asking_price", HAS_WORDS) " ORDER BY l.approved_at DESC, l.id DESC LIMIT $7 OFFSET $8) l"
     " ORDER BY l.approved_at DESC, l.id DESC");
 
 /* With page :page of 20 rows for an anonymous viewer, and none of the optional conditions. */
