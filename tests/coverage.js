@@ -1,8 +1,9 @@
 #!/usr/bin/env node
-// coverage.js BUILD_DIR -- which lines have run, of C and of PL/pgSQL; fails when a line of what matters most did not.
+// coverage.js BUILD_DIR -- which lines have run, of C and of SQL functions; fails when a line of what matters most did not.
 //
 // C is counted by gcov (a build with --enable-coverage), PL/pgSQL by plpgsql_check's profiler, statement by
-// statement (tests/sql/run leaves it in BUILD_DIR/sql-coverage).  A line that no test can run is excused where it
+// statement, and a function in SQL, which is one statement, by its calls (tests/sql/run leaves both in
+// BUILD_DIR/sql-coverage).  A line that no test can run is excused where it
 // stands, and says why:
 //
 //     abort();   /* LCOV_EXCL_LINE: the random generator failed */
@@ -61,14 +62,14 @@ for (let i = 0; i < gcda.length; i += 8) {
   }
 }
 
-// ---- PL/pgSQL ----
+// ---- SQL ----
 // A function's first line is what follows its AS $$.
 const bodies = new Map();
 for (const name of fs.readdirSync(path.join(TOP, 'sql'))) {
   let fn = null;
   fs.readFileSync(path.join(TOP, 'sql', name), 'utf8').split('\n').forEach((text, i) => {
     fn = text.match(/^CREATE (?:OR REPLACE )?FUNCTION ([a-z_0-9]+)/)?.[1] ?? fn;
-    if (fn && /\bAS \$\$/.test(text)) {
+    if (fn && /\bAS (\$\$|')/.test(text)) {
       bodies.set(fn, { file: `sql/${name}`, line: i + 1 });
       fn = null;
     }
@@ -123,7 +124,7 @@ console.log('   lines    run      %  excused');
 for (const [file, run, all, excuses] of table) {
   console.log(`${String(all).padStart(8)}${String(run).padStart(7)} ${percent(run, all)} ${String(excuses || '').padStart(8)}  ${WHOLE.has(file) ? '*' : ' '} ${file}`);
 }
-for (const [name, is] of [['C', (f) => f.endsWith('.c')], ['PL/pgSQL', (f) => f.endsWith('.sql')]]) {
+for (const [name, is] of [['C', (f) => f.endsWith('.c')], ['SQL functions', (f) => f.endsWith('.sql')]]) {
   const rows = table.filter(([f]) => is(f));
   const run = rows.reduce((n, r) => n + r[1], 0), all = rows.reduce((n, r) => n + r[2], 0);
   console.log(`${String(all).padStart(8)}${String(run).padStart(7)} ${percent(run, all)}            ${name}`);

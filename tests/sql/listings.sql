@@ -101,6 +101,9 @@ UPDATE listings SET brand = 'Pear', asking_price = 4400000, condition = 'Fair' W
 SELECT is(pg_temp.live(:'beside'), '4400000 Fair pear true', 'as they know whatever else changes');
 SELECT is(pg_temp.edition(:'beside'), :edition + 2, 'which is one more edition');
 SELECT is_empty('SELECT pg_temp.wrong_totals()', 'and the totals of the market, whatever it is filtered by');
+SELECT count(*) AS changes FROM live_changes \gset
+SELECT is(fold_live_changes(), 0::bigint, 'a few changes are not moved');
+SELECT results_eq('SELECT count(*), count(*) > 0 FROM live_changes', format('VALUES (%s::bigint, true)', :changes), 'but left where they are');
 INSERT INTO live_changes SELECT brand_key, step, condition, n FROM live_changes, generate_series(1, 1000);
 INSERT INTO live_changes SELECT brand_key, step, condition, -sum(n) * 1000 / 1001 FROM live_changes GROUP BY 1, 2, 3;
 SELECT cmp_ok(fold_live_changes(), '>', 1000::bigint, 'changes are moved into the counts when they are many');

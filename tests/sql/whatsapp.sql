@@ -219,6 +219,16 @@ SELECT is(whatsapp_status('{wamid.E,x,wamid.E}', '{sent,read,failed}', '{null,nu
 SELECT is((SELECT count(*)::int FROM whatsapp_early), 0, 'nor kept while no answer is awaited');
 SELECT is(whatsapp_status('{wamid.E,wamid.E}', '{read,sent}', '{null,null}', NULL), 1, 'of several the furthest counts');
 SELECT is(whatsapp_status('{wamid.E,wamid.E}', '{read,sent}', '{null,null}', NULL), 0, 'again: nothing changes');
+SELECT test.clear() \g /dev/null
+SELECT test.posted(test.message(:'u1')) AS a, test.posted(test.message(:'u2')) AS b, test.posted(test.message(:'u3')) AS c \gset
+SELECT finish_sent(ARRAY[:a, :b, :c]::bigint[], '{1,1,1}', '{wamid.1,wamid.2,wamid.3}') \g /dev/null
+SELECT is(whatsapp_status('{wamid.1}', '{failed}', '{131026}', NULL), 1, 'a message that was sent may fail');
+SELECT is((SELECT count(*)::int FROM events WHERE name = 'system_alert'), 0, 'which is told to nobody where it is that one phone''s fault');
+SELECT is(whatsapp_status('{wamid.2}', '{failed}', '{131048}', NULL), 1, 'another one failed');
+SELECT is((SELECT string_agg(data ->> 'message', '|') FROM events WHERE name = 'system_alert'),
+    'WhatsApp reports that messages failed (code 131048).', 'for a reason that all have in common, which administrators hear');
+SELECT whatsapp_status('{wamid.2}', '{failed}', '{131048}', NULL), whatsapp_status('{wamid.3}', '{failed}', '{131048}', NULL) \g /dev/null
+SELECT is((SELECT count(*)::int FROM events WHERE name = 'system_alert'), 1, 'but not with each message');
 SELECT is((SELECT string_agg(test_status, ' ' ORDER BY n) FROM (
     SELECT n, (SELECT (array_agg(s ORDER BY whatsapp_rank(s) DESC))[1] FROM unnest(o) s) AS test_status
     FROM (VALUES (1, '{sent,failed}'::text[]), (2, '{failed,delivered}'), (3, '{read,delivered}')) x(n, o)) y),

@@ -2,8 +2,11 @@
  * may have been done. */
 #include "fakedb.h"
 
+#include <pthread.h>
+#include <semaphore.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <unistd.h>
 #include <cmocka.h>
 #undef fail   /* cmocka has one too */
 
@@ -11,9 +14,16 @@
 static struct {
     const char *many, *one;
     const char *codes;      /* of the rows, one after another: a bid's code */
-    bool no_memory;
+    bool no_memory, short_of_a_row;
     int calls, bids;
 } said;
+
+/* While it is CLOSED each call waits in the database, until it is let go. */
+static struct {
+    bool closed;
+    sem_t came, go;
+    pthread_mutex_t one;
+} gate = { .one = PTHREAD_MUTEX_INITIALIZER };
 
 static const struct rows *fake_query(struct db *db, struct arena *a, struct sql *sql, const char *const *param, int n);
 static struct db *fake_get(void);
@@ -59,16 +69,17 @@ fake_state(const struct db *db)
 }
 
 static const struct rows *
-fake_query(struct db *db, struct arena *a, struct sql *sql, const char *const *param, int n)
+say(struct db *db, struct arena *a, const char *const *param)
 {
-    (void)sql, (void)n;
     int bids = 1;
     for (const char *s = param[M_LISTING]; *s != '\0'; s++)
         bids += *s == ',';
     said.calls++;
     said.bids += bids;
-    if (said.no_memory && bids > 1)
+    if (said.no_memory && bids > 1) {
+        pthread_mutex_unlock(&gate.one);   /* it does not come back */
         (void)arena_zalloc(a, too_many, 2);
+    }
     const char *state = bids > 1 ? said.many : said.one;
     snprintf(db->sqlstate, sizeof db->sqlstate, "%s", state != NULL ? state : "00000");
     if (state != NULL)
@@ -80,7 +91,23 @@ fake_query(struct db *db, struct arena *a, struct sql *sql, const char *const *p
     fake_script("place", 1, "_code", arena_strdup(a, code));
     struct rows *rows = arena_zalloc(a, 1, sizeof *rows);
     *rows = *fake_rows(a, "place");
-    rows->n = bids;
+    for (int i = 1; i < bids; i++)
+        (void)PQsetvalue(rows->res, i, 0, code, (int)strlen(code));
+    rows->n = said.short_of_a_row ? bids - 1 : bids;
+    return rows;
+}
+
+static const struct rows *
+fake_query(struct db *db, struct arena *a, struct sql *sql, const char *const *param, int n)
+{
+    (void)sql, (void)n;
+    if (gate.closed) {
+        sem_post(&gate.came);
+        sem_wait(&gate.go);
+    }
+    pthread_mutex_lock(&gate.one);
+    const struct rows *rows = say(db, a, param);
+    pthread_mutex_unlock(&gate.one);
     return rows;
 }
 
@@ -179,6 +206,17 @@ after_a_lost_connection_or_a_timeout_nothing_is_tried_again(void **state)
 }
 
 static void
+after_another_number_of_answers_than_bids_nothing_is_tried_again(void **state)
+{
+    (void)state;
+    said.short_of_a_row = true;
+    place_all(&the_db, all, 3);
+    assert_int_equal(said.calls, 1);   /* it was committed: bids tried again would be bids of their own */
+    for (int i = 0; i < 3; i++)
+        assert_null(who[i].outcome);
+}
+
+static void
 place_first(struct req *r)
 {
     batch_place(r, &bid[0]);
@@ -210,6 +248,83 @@ a_bid_that_waits_for_its_twin_is_asked_again(void **state)
     assert_true(made[0]->inside.checked);
 }
 
+/* ---- side by side ---- */
+
+enum { CROWD = 5 };
+static struct batch_bid crowd_bid[CROWD];
+static bool placed[CROWD];
+static pthread_t thread[CROWD];
+
+static void
+place_it(struct req *r)
+{
+    batch_place(r, &crowd_bid[r->ip[0] - '0']);
+}
+
+static void *
+one_of_the_crowd(void *number)
+{
+    int i = *(const char *)number - '0';
+    struct waiting unused;
+    struct made *m = bidder(&unused, &crowd_bid[i]);
+    m->req.ip = number;
+    placed[i] = made_run(m, place_it) && crowd_bid[i].rows->n > crowd_bid[i].row;
+    made_free(m);
+    return NULL;
+}
+
+/* Bid I comes, and waits: as the N-th that does. */
+static void
+come(int i, int n)
+{
+    static char number[CROWD][2] = { "0", "1", "2", "3", "4" };
+    pthread_create(&thread[i], NULL, one_of_the_crowd, number[i]);
+    for (bool there = n == 0; !there;) {
+        usleep(1000);
+        pthread_mutex_lock(&queue.lock);
+        there = queue.n_waiting == n;
+        pthread_mutex_unlock(&queue.lock);
+    }
+}
+
+static void
+bids_that_came_while_one_was_under_way_go_together_and_who_comes_then_soon_goes_alone(void **state)
+{
+    (void)state;
+    sem_init(&gate.came, 0, 0);
+    sem_init(&gate.go, 0, 0);
+    gate.closed = true;
+    memset(placed, 0, sizeof placed);
+
+    come(0, 0);
+    sem_wait(&gate.came);
+    for (int i = 1; i < 4; i++)
+        come(i, i);
+    assert_int_equal(said.calls, 0);
+    sem_post(&gate.go);
+    sem_wait(&gate.came);              /* three in one */
+    pthread_mutex_lock(&queue.lock);
+    assert_int_equal(queue.travelling, 3);
+    assert_int_equal(queue.n_waiting, 0);
+    queue.max = 2;                     /* there is room for a second batch, but one bid is not worth it at once */
+    pthread_mutex_unlock(&queue.lock);
+    come(4, 0);
+    sem_wait(&gate.came);              /* it went before they were back */
+    sem_post(&gate.go);
+    sem_post(&gate.go);
+    for (int i = 0; i < CROWD; i++) {
+        pthread_join(thread[i], NULL);
+        assert_true(placed[i]);
+    }
+    assert_int_equal(said.calls, 3);
+    assert_int_equal(said.bids, CROWD);
+    assert_int_equal(queue.under_way, 0);
+    assert_int_equal(queue.travelling, 0);
+    gate.closed = false;
+    sem_destroy(&gate.came);
+    sem_destroy(&gate.go);
+}
+
 int
 main(void)
 {
@@ -218,8 +333,10 @@ main(void)
         cmocka_unit_test_setup_teardown(a_batch_that_the_server_refused_is_tried_bid_by_bid, three, none),
         cmocka_unit_test_setup_teardown(a_batch_that_has_no_memory_is_tried_bid_by_bid, three, none),
         cmocka_unit_test_setup_teardown(after_a_lost_connection_or_a_timeout_nothing_is_tried_again, three, none),
+        cmocka_unit_test_setup_teardown(after_another_number_of_answers_than_bids_nothing_is_tried_again, three, none),
         cmocka_unit_test_setup_teardown(a_bid_that_failed_ends_its_request, three, none),
         cmocka_unit_test_setup_teardown(a_bid_that_waits_for_its_twin_is_asked_again, three, none),
+        cmocka_unit_test_setup_teardown(bids_that_came_while_one_was_under_way_go_together_and_who_comes_then_soon_goes_alone, three, none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
