@@ -1,5 +1,16 @@
 /* Sealed values open only where they belong, encodings have one spelling, and codes are fair. */
+#include <stdbool.h>
+#include <stdlib.h>
+
+static bool no_memory;
+static void *
+scarce_malloc(size_t n)
+{
+    return no_memory ? NULL : malloc(n);
+}
+#define malloc(n) scarce_malloc(n)
 #include "../../lib/crypto.c"
+#undef malloc
 
 #include <ctype.h>
 #include <setjmp.h>
@@ -52,6 +63,16 @@ sha256_is_fips_180(void **state)
     crypto_sha256_add(pieces, "bc", 2);
     crypto_sha256_end(pieces, h);
     assert_hex(h, 32, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+}
+
+static void
+a_hash_in_pieces_that_has_no_memory_is_not_begun(void **state)
+{
+    (void)state;
+    no_memory = true;
+    struct crypto_sha256 *pieces = crypto_sha256_begin();
+    no_memory = false;
+    assert_null(pieces);
 }
 
 static void
@@ -459,6 +480,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sha256_is_fips_180),
+        cmocka_unit_test(a_hash_in_pieces_that_has_no_memory_is_not_begun),
         cmocka_unit_test(hmac_is_rfc_4231_by_both_ways),
         cmocka_unit_test(base64url_is_rfc_4648_and_comes_back),
         cmocka_unit_test(base64url_has_one_spelling),

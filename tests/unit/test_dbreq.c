@@ -15,6 +15,7 @@ static void fake_replica_put(struct db *db);
 #include "request.h"
 
 #include <stdarg.h>
+#include <unistd.h>
 #include <cmocka.h>
 #undef fail   /* cmocka has one too */
 
@@ -213,6 +214,45 @@ a_connection_comes_back_to_the_pool(void **state)
     db_pool_put(b);
 }
 
+static void *
+get_one(void *got)
+{
+    *(struct db **)got = db_pool_get();
+    return NULL;
+}
+
+static void
+who_finds_all_connections_taken_waits_for_one(void **state)
+{
+    (void)state;
+    struct db *a = db_pool_get(), *b = db_pool_get(), *got = NULL;
+    pthread_t waiter;
+    pthread_create(&waiter, NULL, get_one, &got);
+    usleep(50000);   /* time to come, and to take what it must not */
+    db_pool_put(a);
+    pthread_join(waiter, NULL);
+    assert_ptr_equal(got, a);
+    assert_int_equal(pool.n_open, pool.size);
+    db_pool_put(b);
+    db_pool_put(got);
+}
+
+static void
+the_role_is_the_one_that_the_database_says(void **state)
+{
+    (void)state;
+    static const struct { const char *name; enum role role; } roles[] = {
+        { "CLIENT", ROLE_CLIENT }, { "VENDOR", ROLE_VENDOR }, { "AGENT", ROLE_AGENT }, { "ADMIN", ROLE_ADMIN },
+    };
+    for (size_t i = 0; i < sizeof roles / sizeof roles[0]; i++) {
+        struct made *m = signed_in(SIGNED_IN);
+        fake_reset();
+        fake_script("session", 1, "role", roles[i].name);
+        assert_int_equal(req_user(&m->req)->role, roles[i].role);
+        done(m);
+    }
+}
+
 /* A public page's two statements, asked by nobody or by somebody; the first may fail where it is asked first. */
 static const struct { bool current, token, fails; unsigned flags; int taken; bool stays, dated; const char *said; } pages[] = {
     { .current = true, .flags = CACHEABLE, .taken = 2, .stays = true, .dated = true, .said = "one|one|" },
@@ -261,6 +301,8 @@ main(void)
         cmocka_unit_test(a_failure_ends_the_request_with_the_right_answer),
         cmocka_unit_test(a_row_that_must_be_there_and_is_not_is_our_trouble),
         cmocka_unit_test(a_connection_comes_back_to_the_pool),
+        cmocka_unit_test(who_finds_all_connections_taken_waits_for_one),
+        cmocka_unit_test(the_role_is_the_one_that_the_database_says),
         cmocka_unit_test(a_public_page_comes_from_the_replica_or_else_from_the_primary),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

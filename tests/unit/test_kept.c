@@ -1,5 +1,16 @@
 /* A list is found under its key alone, and is the same only as long as its rows are. */
+#include <stdbool.h>
+#include <stdlib.h>
+
+static bool no_memory;
+static void *
+scarce_malloc(size_t n)
+{
+    return no_memory ? NULL : malloc(n);
+}
+#define malloc(n) scarce_malloc(n)
 #include "../../lib/kept.c"
+#undef malloc
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -125,6 +136,20 @@ what_is_too_long_is_not_kept(void **state)
     arena_free(a);
 }
 
+static void
+what_there_is_no_memory_for_is_not_kept_and_the_former_stays(void **state)
+{
+    (void)state;
+    struct arena *a = arena_new();
+    put("scarce", "1", "\"the first\"");
+    no_memory = true;
+    put("scarce", "2", "\"the second\"");
+    no_memory = false;
+    assert_string_equal(written(a, kept_find(a, "scarce")), "[\"the first\"]");
+    assert_true(is(a, "scarce", "1"));
+    arena_free(a);
+}
+
 /* Readers find a whole list while it is replaced over and over. */
 static void *
 replace(void *unused)
@@ -167,6 +192,7 @@ main(void)
         cmocka_unit_test(who_has_found_a_list_has_it_after_it_was_replaced),
         cmocka_unit_test(of_a_set_the_one_least_asked_for_goes),
         cmocka_unit_test(what_is_too_long_is_not_kept),
+        cmocka_unit_test(what_there_is_no_memory_for_is_not_kept_and_the_former_stays),
         cmocka_unit_test(a_list_is_whole_while_it_is_replaced),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
