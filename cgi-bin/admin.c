@@ -217,7 +217,7 @@ show_audit_log(struct req *r)
 
     const struct rows *rows = db_rows(r, audit_page, action, actor, page.limit_text, page.offset_text);
     rows_json(answer(r), "entries", rows);
-    const char *key = arena_printf(r->arena, "audit %s|%s", or_dash(action), or_dash(actor));
+    const char *key = arena_printf(r->arena, "audit %s|%s", totals_part(r, action), or_dash(actor));
     answer_pagination(r, &page, totals(r, &page, rows->n, key, audit_total, action, actor));
     return ok(r);
 }

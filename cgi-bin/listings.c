@@ -86,7 +86,7 @@ list_listings(struct req *r)
         shape_listing_object(j, NULL, rows, i, SHAPE_LISTED, req_now(r));
     jw_end(j);
     const char *key = arena_printf(r->arena, "listings %s|%s|%s|%s", or_dash(r->user.id), or_dash(status),
-                                   or_dash(client), or_dash(search));
+                                   or_dash(client), totals_part(r, search));
     answer_pagination(r, &page, totals_of(r, &page, rows->n, key, signed_in ? &seen_total : &public_total, param, 4));
     return ok(r);
 }

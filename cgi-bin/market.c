@@ -192,8 +192,8 @@ marketplace(struct req *r)
         return refuse_input(r);
 
     const char *const param[] = { r->user.id, search, brand, condition, min, max, page.limit_text, page.offset_text };
-    const char *key = arena_printf(r->arena, "market %s|%s|%s|%s|%s", or_dash(search), or_dash(brand), or_dash(condition),
-                                   or_dash(min), or_dash(max));
+    const char *key = arena_printf(r->arena, "market %s|%s|%s|%s|%s", totals_part(r, search), totals_part(r, brand),
+                                   or_dash(condition), or_dash(min), or_dash(max));
     struct sql *count = search != NULL ? &words_total : &counted_total;
     const char *const *by = search != NULL ? param : param + 2;
     int n_by = search != NULL ? 6 : 4;

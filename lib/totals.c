@@ -142,6 +142,12 @@ totals_count(struct req *r, const char *key, struct sql *count, const char *cons
     return total;
 }
 
+const char *
+totals_part(struct req *r, const char *value)
+{
+    return value != NULL ? arena_printf(r->arena, "%zu:%s", strlen(value), value) : "-";
+}
+
 int64_t
 totals_last(const char *key)
 {

@@ -18,6 +18,9 @@ int64_t totals_of(struct req *r, const struct page *page, int n, const char *key
                   struct sql *count, const char *const *param, int n_param);
 #define totals(r, page, n, key, count, ...) totals_of(r, page, n, key, &(count), DB_PARAMS_(__VA_ARGS__))
 
+/* A filter's VALUE as part of a key: no two values read alike, whatever people write, and none like NULL. */
+const char *totals_part(struct req *r, const char *value);
+
 /* The total before there is a page. */
 int64_t totals_count(struct req *r, const char *key, struct sql *count, const char *const *param, int n_param);
 

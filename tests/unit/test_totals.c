@@ -55,6 +55,24 @@ a_total_is_remembered_for_its_list_only(void **state)
     call_off(&f);
 }
 
+/* "a" and "b|-" as two filters, "a|b" and none, "-" and none: with bars between them all would read alike. */
+static void
+filters_that_differ_have_keys_that_differ(void **state)
+{
+    (void)state;
+    struct made *m = made_query("");
+    const char *const pairs[][2] = { { "a", "b|-" }, { "a|b", NULL }, { "a|b|-", NULL }, { NULL, NULL }, { "-", NULL },
+                                     { NULL, "-" }, { "1:a", NULL }, { "", NULL } };
+    enum { N = sizeof pairs / sizeof pairs[0] };
+    const char *key[N];
+    for (int i = 0; i < N; i++) {
+        key[i] = arena_printf(m->req.arena, "%s|%s", totals_part(&m->req, pairs[i][0]), totals_part(&m->req, pairs[i][1]));
+        for (int k = 0; k < i; k++)
+            assert_string_not_equal(key[i], key[k]);
+    }
+    made_free(m);
+}
+
 static void
 a_total_is_never_two_seconds_old(void **state)
 {
@@ -227,6 +245,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_page_that_is_not_full_tells_its_total_without_a_count),
         cmocka_unit_test(a_total_is_remembered_for_its_list_only),
+        cmocka_unit_test(filters_that_differ_have_keys_that_differ),
         cmocka_unit_test(a_total_is_never_two_seconds_old),
         cmocka_unit_test(for_who_is_not_signed_in_it_is_counted_anew_soon_because_his_page_is_kept_too),
         cmocka_unit_test(while_one_counts_anew_the_others_take_what_there_is),
