@@ -71,17 +71,17 @@ list_tasks(struct req *r)
     if (bad_input(r))
         return refuse_input(r);
 
-    int64_t now = req_now(r);
     const char *const param[] = { r->user.id, status, priority, date, limit, offset };
-    const char *key = arena_printf(r->arena, "tasks %s %s %s %s %s %s %lld", r->user.id, or_dash(status), or_dash(priority),
-                                   or_dash(date), limit, offset, (long long)(now / 3600));
+    const char *key = arena_printf(r->arena, "tasks %s %s %s %s %s %s%s", r->user.id, or_dash(status), or_dash(priority),
+                                   or_dash(date), limit, offset, kept_while(r));
+    int64_t now = req_now(r);   /* not in an hour before the key's */
     const struct kept *kept = kept_find(r->arena, key);
     int sums_ticket = db_queue(r, sums, r->user.id);
     const struct rows *rows = db_rows_(r, kept != NULL ? &tasks_versions : &tasks, param, 6);
     const struct rows *sum = db_queued(r, sums_ticket);
     struct jw *j = answer(r);
     jw_array(j, "tasks");
-    if (kept != NULL && kept_is(r->arena, kept, rows))
+    if (kept != NULL && kept_is(r, key, kept, rows))
         kept_write(j, kept);
     else
         write_tasks(r, kept != NULL ? db_rows_(r, &tasks, param, 6) : rows, key, now);

@@ -95,9 +95,10 @@ SQL(says,
 
 /* Row I, when it is one that reads alike for everybody and is kept. */
 static bool
-write_kept(struct req *r, struct jw *j, const struct rows *rows, int i, int64_t hour)
+write_kept(struct req *r, struct jw *j, const struct rows *rows, int i, struct fragment_key key)
 {
-    struct fragment_key key = { .id = rows_text(rows, i, "_id"), .edition = rows_int(rows, i, "_edition"), .hour = hour };
+    key.id = rows_text(rows, i, "_id");
+    key.edition = rows_int(rows, i, "_edition");
     if (r->user.role == ROLE_ADMIN || rows_bool(rows, i, "_own") || !fragment_open(j, &key))
         return false;
     (void)rows_members(j, rows, i);
@@ -107,13 +108,15 @@ write_kept(struct req *r, struct jw *j, const struct rows *rows, int i, int64_t 
 
 /* Row I with what row K of SAID says, which is kept for the others. */
 static void
-write_fresh(struct req *r, struct jw *j, const struct rows *rows, int i, const struct rows *said, int k, int64_t now)
+write_fresh(struct req *r, struct jw *j, const struct rows *rows, int i, const struct rows *said, int k,
+            struct fragment_key key)
 {
-    struct fragment_key key = { .id = rows_text(said, k, "id"), .edition = rows_int(said, k, "_edition"), .hour = now / 3600 };
+    key.id = rows_text(said, k, "id");
+    key.edition = rows_int(said, k, "_edition");
     struct jw *one = jw_new(r->arena);
     size_t len;
     jw_object(one, NULL);
-    shape_listing(one, said, k, SHAPE_LISTED, now);
+    shape_listing(one, said, k, SHAPE_LISTED, key.hour * 3600);   /* URLs are cut to the hour */
     const char *members = jw_text(one, &len) + 1;
     if (!rows_bool(said, k, "_whole"))
         fragment_keep(&key, members, len - 1);
@@ -137,15 +140,16 @@ ids_from(struct req *r, const struct rows *rows, int i)
     return list;
 }
 
-/* The rows as "listings".  From the first one on that is not kept all are asked for, in one statement. */
+/* The rows, read in EPOCH or later, as "listings".  From the first one on that is not kept all are asked for, in one
+ * statement. */
 static void
-write_listings(struct req *r, const struct rows *rows)
+write_listings(struct req *r, const struct rows *rows, uint64_t epoch)
 {
     struct jw *j = answer(r);
-    int64_t now = req_now(r);
+    const struct fragment_key now = { .hour = req_now(r) / 3600, .epoch = epoch };
     int i = 0;
     jw_array(j, "listings");
-    while (i < rows->n && write_kept(r, j, rows, i, now / 3600))
+    while (i < rows->n && epoch == db_epoch() && write_kept(r, j, rows, i, now))
         i++;
     if (i < rows->n) {
         const struct rows *said = db_rows(r, says, r->user.id, ids_from(r, rows, i));
@@ -206,8 +210,9 @@ marketplace(struct req *r)
     else if (search == NULL && page.page * page.limit > FRONT_ROWS)
         way = WALK_WAY;
 
+    uint64_t epoch = db_epoch();
     const struct rows *rows = db_rows_(r, statement_for(sort, way), param, 8);
-    write_listings(r, rows);
+    write_listings(r, rows, epoch);
     answer_pagination(r, &page, totals_of(r, &page, rows->n, key, count, by, n_by));
     return ok(r);
 }

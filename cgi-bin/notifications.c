@@ -55,15 +55,15 @@ list_notifications(struct req *r)
         return refuse_input(r);
 
     const char *const param[] = { r->user.id, type, page.limit_text, page.offset_text };
-    const char *key = arena_printf(r->arena, "notifications %s %d %s %s %s %lld", r->user.id, unread_only, or_dash(type),
-                                   page.limit_text, page.offset_text, (long long)(req_now(r) / 3600));
+    const char *key = arena_printf(r->arena, "notifications %s %d %s %s %s%s", r->user.id, unread_only, or_dash(type),
+                                   page.limit_text, page.offset_text, kept_while(r));
     const struct kept *kept = kept_find(r->arena, key);
     struct sql *whole = unread_only ? &unread : &all, *versions = unread_only ? &unread_versions : &all_versions;
     int64_t count;
     const struct rows *rows = look(r, kept != NULL ? versions : whole, param, &count);
     struct jw *j = answer(r);
     jw_array(j, "notifications");
-    if (kept != NULL && kept_is(r->arena, kept, rows)) {
+    if (kept != NULL && kept_is(r, key, kept, rows)) {
         kept_write(j, kept);
     } else {
         size_t from;

@@ -79,13 +79,13 @@ write_mine(struct req *r, const struct page *page, const char *const *mine)
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
         if (strcmp(r->user.claimed, parts[i].role) == 0)
             part = &parts[i];
-    const char *key = arena_printf(r->arena, "orders %s %s %s %s %s %lld", mine[0], r->user.claimed, or_dash(mine[1]),
-                                   mine[2], mine[3], (long long)(req_now(r) / 3600));
+    const char *key = arena_printf(r->arena, "orders %s %s %s %s %s%s", mine[0], r->user.claimed, or_dash(mine[1]),
+                                   mine[2], mine[3], kept_while(r));
     const struct kept *kept = part != NULL ? kept_find(r->arena, key) : NULL;
     struct jw *j = answer(r);
 
     const struct rows *rows = kept != NULL ? db_rows_(r, part->versions, mine, 4) : NULL;
-    if (rows != NULL && r->user.role != ROLE_ADMIN && kept_is(r->arena, kept, rows)) {
+    if (rows != NULL && r->user.role != ROLE_ADMIN && kept_is(r, key, kept, rows)) {
         kept_write(j, kept);
         return rows->n;
     }

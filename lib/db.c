@@ -47,6 +47,7 @@ static struct {
 } where = { "", "selliko", 0 };
 
 static atomic_int next_id = 1;
+static _Atomic uint64_t epoch;
 
 /* What the columns of each statement mean, the same on every connection: made once, never freed. */
 static struct db_columns *_Atomic columns[DB_MAX_STATEMENTS];
@@ -86,6 +87,12 @@ db_close(struct db *db)
         return;
     disconnect(db);
     free(db);
+}
+
+uint64_t
+db_epoch(void)
+{
+    return atomic_load(&epoch);
 }
 
 const char *
@@ -225,6 +232,7 @@ db_connect(struct db *db)
     }
     PQsetNoticeReceiver(conn, db_ignore_notice, NULL);
     db->conn = conn;
+    atomic_fetch_add(&epoch, 1);
     if (set_up(db) && db->replica_url == NULL)   /* which may lack the newest */
         (void)db_load_keys(db);
     return db->conn != NULL;   /* or lost again at once */

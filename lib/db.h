@@ -96,6 +96,11 @@ const struct rows *db_query(struct db *db, struct arena *a, struct sql *sql, con
 /* Plain SQL without parameters or rows (BEGIN, COMMIT, LISTEN).  False on failure. */
 bool db_command(struct db *db, const char *text);
 
+/* Another number after each new connection to the database.  What was read before may be of a server that died with
+ * what nobody waited for, of a primary that was lost with its last seconds, of a database that was restored since: there
+ * another row may have the version (xmin, edition) that one had which was read.  Its connections all ended with it. */
+uint64_t db_epoch(void);
+
 /* The last failure: five characters ("08006" when there is no connection), never NULL; and whether
  * trying again later may help. */
 const char *db_sqlstate(const struct db *db);

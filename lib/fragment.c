@@ -13,7 +13,7 @@ static struct {
     struct slot {
         char id[ID_LEN];
         int64_t edition, hour;
-        uint64_t asked;
+        uint64_t epoch, asked;
         char *members;   /* NULL: empty */
         size_t len, room;
     } slot[SETS][WAYS];
@@ -43,7 +43,8 @@ fragment_open(struct jw *j, const struct fragment_key *key)
     jw_reserve(j, FRAGMENT_MAX + 8);
     pthread_mutex_lock(&kept.lock);
     for (int i = 0; i < WAYS && !found; i++)
-        if (is_row(&set[i], key) && set[i].edition == key->edition && set[i].hour == key->hour) {
+        if (is_row(&set[i], key) && set[i].edition == key->edition && set[i].hour == key->hour
+            && set[i].epoch == key->epoch) {
             set[i].asked = ++kept.clock;
             jw_object(j, NULL);
             jw_members(j, set[i].members, set[i].len);
@@ -78,6 +79,7 @@ fragment_keep(const struct fragment_key *key, const char *members, size_t len)
         memcpy(s->members, members, len);
         s->edition = key->edition;
         s->hour = key->hour;
+        s->epoch = key->epoch;
         s->len = len;
         s->asked = ++kept.clock;
     }

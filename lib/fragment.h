@@ -14,11 +14,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Which fragment: the row ID (a UUID's 36 bytes), the number of its EDITION, and the hour (Unix time / 3600)
- * whose signed URLs it holds. */
+/* Which fragment: the row ID (a UUID's 36 bytes), the number of its EDITION, the hour (Unix time / 3600)
+ * whose signed URLs it holds, and the epoch (db.h) before which it was not read: numbers of editions that were lost are
+ * given again. */
 struct fragment_key {
     const char *id;
     int64_t edition, hour;
+    uint64_t epoch;
 };
 
 /* Longer ones are not kept. */

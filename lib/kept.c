@@ -5,6 +5,7 @@
 #include "arena.h"
 #include "db.h"
 #include "jw.h"
+#include "req.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -48,6 +49,12 @@ let_go(void *what)
         free(kept);
 }
 
+const char *
+kept_while(struct req *r)
+{
+    return arena_printf(r->arena, " %lld %llu", (long long)(req_now(r) / 3600), (unsigned long long)db_epoch());
+}
+
 const struct kept *
 kept_find(struct arena *a, const char *key)
 {
@@ -65,12 +72,21 @@ kept_find(struct arena *a, const char *key)
     return found;
 }
 
+/* The connection over which ROWS came may have been made only then. */
+static bool
+is_over(struct req *r, const char *key)
+{
+    const char *now = kept_while(r);
+    size_t len = strlen(key), end = strlen(now);
+    return len < end || strcmp(key + len - end, now) != 0;
+}
+
 bool
-kept_is(struct arena *a, const struct kept *kept, const struct rows *rows)
+kept_is(struct req *r, const char *key, const struct kept *kept, const struct rows *rows)
 {
     size_t len;
-    const char *version = rows_version(a, rows, &len);
-    return len == kept->version_len && memcmp(version, kept->version, len) == 0;
+    const char *version = rows_version(r->arena, rows, &len);
+    return !is_over(r, key) && len == kept->version_len && memcmp(version, kept->version, len) == 0;
 }
 
 void

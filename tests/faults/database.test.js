@@ -7,7 +7,7 @@ const fs = require('node:fs');
 const path = require('node:path');
 const { execFileSync } = require('node:child_process');
 const { io } = require('socket.io-client');
-const { own, until, sleep, signIn, liveListing, mustBid, bid, submit, askOtp, phone, messages } = require('../api/lib');
+const { own, until, sleep, signIn, liveListing, makeListing, approve, mustBid, bid, submit, askOtp, phone, messages } = require('../api/lib');
 
 const w = own();
 const pg = () => path.join(w.state, 'pg');
@@ -115,6 +115,31 @@ test('a bid is told live also when its transaction has a number that was given b
   }
   assert.ok(again, 'no number was given again');
   assert.deepEqual(heard, told, 'each bid once, in order');
+});
+// As after the loss of a primary with its last seconds, or a restore: what was told is not so any more, and numbers
+// (editions, transactions) that were given are given again.
+test('a database that comes back with less than it had is believed, not what was read of it before', { timeout: 240000 }, async () => {
+  const [client, vendor, admin] = await Promise.all([signIn(w), signIn(w, 'VENDOR'), signIn(w, 'ADMIN')]);
+  const { id } = await makeListing(w, client, { brand: 'Comeback' });
+  const end = async () => (await w.get('/marketplace?brand=comeback', vendor.token)).body.listings[0]?.auctionEndTime;
+  const well = () => until('health', async () => (await w.request('GET', '/health', { unchecked: true })).status === 200);
+  const later = `${pg()}.later`;
+  await stop('SIGINT');
+  fs.cpSync(pg(), later, { recursive: true, preserveTimestamps: true });
+  const own = fs.statSync(pg());
+  execFileSync('chown', ['-R', `${own.uid}:${own.gid}`, later]);
+  start();
+  await well();
+  const first = (await approve(w, admin, id, 5)).auctionEndTime;
+  assert.equal(await end(), first);
+  await stop('SIGINT');
+  fs.rmSync(pg(), { recursive: true });
+  fs.renameSync(later, pg());
+  start();
+  await well();
+  const { auctionEndTime } = await approve(w, admin, id, 7);
+  assert.notEqual(auctionEndTime, first);
+  for (let i = 0; i < 4; i++) assert.equal(await end(), auctionEndTime);
 });
 test('a migration that gives a statement other columns costs the requests that meet it at most a 503', { timeout: 120000 }, async () => {
   const [client, admin] = await Promise.all([signIn(w), signIn(w, 'ADMIN')]);

@@ -52,6 +52,22 @@ a_fragment_is_an_element_to_which_more_is_added(void **state)
 }
 
 static void
+what_was_read_over_a_former_connection_is_not_found(void **state)
+{
+    (void)state;
+    struct arena *a = arena_new();
+    struct jw *j = jw_new(a);
+    struct fragment_key key = { .id = ID(09), .edition = 1, .hour = 100, .epoch = 3 };
+    jw_array(j, NULL);
+    fragment_keep(&key, "\"x\":1", 5);
+    key.epoch = 4;
+    assert_false(fragment_open(j, &key));
+    key.epoch = 3;
+    assert_true(fragment_open(j, &key));
+    arena_free(a);
+}
+
+static void
 another_edition_or_hour_is_not_found(void **state)
 {
     (void)state;
@@ -147,6 +163,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_fragment_is_an_element_to_which_more_is_added),
+        cmocka_unit_test(what_was_read_over_a_former_connection_is_not_found),
         cmocka_unit_test(another_edition_or_hour_is_not_found),
         cmocka_unit_test(of_a_set_the_one_least_asked_for_goes),
         cmocka_unit_test(what_is_too_long_is_not_kept),

@@ -25,6 +25,22 @@ rows_version(struct arena *a, const struct rows *rows, size_t *len)
     return arena_strdup(a, rows->res);
 }
 
+static uint64_t epoch = 7;
+static int64_t now = 3600 * 1000;
+
+uint64_t
+db_epoch(void)
+{
+    return epoch;
+}
+
+int64_t
+req_now(struct req *r)
+{
+    (void)r;
+    return now;
+}
+
 static void
 put(const char *key, const char *version, const char *list)
 {
@@ -41,7 +57,14 @@ put(const char *key, const char *version, const char *list)
 static bool
 is(struct arena *a, const char *key, const char *version)
 {
-    return kept_is(a, kept_find(a, key), &(struct rows){ .n = 1, .res = (void *)(uintptr_t)version });
+    return kept_is(&(struct req){ .arena = a }, key, kept_find(a, key), &(struct rows){ .n = 1, .res = (void *)(uintptr_t)version });
+}
+
+/* NAME as the key of a list that is asked for now. */
+static const char *
+key_now(struct arena *a, const char *name)
+{
+    return arena_printf(a, "%s%s", name, kept_while(&(struct req){ .arena = a }));
 }
 
 static const char *
@@ -73,11 +96,35 @@ other_versions_are_another_list(void **state)
 {
     (void)state;
     struct arena *a = arena_new();
-    put("v", "12", "1");
-    assert_true(is(a, "v", "12"));
-    assert_false(is(a, "v", "13"));
-    assert_false(is(a, "v", "1"));
-    assert_false(is(a, "v", "123"));
+    const char *v = key_now(a, "v");
+    put(v, "12", "1");
+    assert_true(is(a, v, "12"));
+    assert_false(is(a, v, "13"));
+    assert_false(is(a, v, "1"));
+    assert_false(is(a, v, "123"));
+    arena_free(a);
+}
+
+/* Also not when the connection was made, or the hour turned, while the versions were asked for. */
+static void
+in_another_hour_or_over_a_later_connection_the_same_versions_are_not_believed(void **state)
+{
+    (void)state;
+    struct arena *a = arena_new();
+    const char *before = key_now(a, "t");
+    put(before, "1", "1");
+    assert_true(is(a, before, "1"));
+    epoch++;
+    assert_false(is(a, before, "1"));
+    assert_null(kept_find(a, key_now(a, "t")));
+    epoch--;
+    now += 3600;
+    assert_false(is(a, before, "1"));
+    assert_null(kept_find(a, key_now(a, "t")));
+    now--;
+    assert_true(is(a, before, "1"));
+    put("bare", "1", "1");
+    assert_false(is(a, "bare", "1"));
     arena_free(a);
 }
 
@@ -189,6 +236,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_list_is_written_as_it_was),
         cmocka_unit_test(other_versions_are_another_list),
+        cmocka_unit_test(in_another_hour_or_over_a_later_connection_the_same_versions_are_not_believed),
         cmocka_unit_test(who_has_found_a_list_has_it_after_it_was_replaced),
         cmocka_unit_test(of_a_set_the_one_least_asked_for_goes),
         cmocka_unit_test(what_is_too_long_is_not_kept),
