@@ -127,6 +127,63 @@ SELECT isnt(test.answer('a'), '40P01', 'a: the second is a duplicate, not a dead
 SELECT isnt(test.answer('b'), '40P01', 'b: the second is a duplicate, not a deadlock');
 SELECT is((SELECT count(*)::int FROM listing_imeis WHERE imei_hash LIKE 'left%'), 400, 'each pair is claimed once');
 
+-- ---- the total of the live listings, while they come and go, some of them taken back, and are moved over ----
+CREATE PROCEDURE test.coming_and_going(p_client uuid, p_base int) LANGUAGE plpgsql AS $$
+DECLARE
+    l uuid;
+BEGIN
+    FOR i IN 1 .. 200 LOOP
+        l := test.listing(p_client, 100000 + (p_base + i) % 7 * 30000);
+        IF i % 3 = 0 THEN
+            ROLLBACK;
+            CONTINUE;
+        END IF;
+        COMMIT;
+        BEGIN   -- a subtransaction that comes to nothing
+            UPDATE listings SET asking_price = asking_price + 100000, condition = 'Poor' WHERE id = l;
+            IF i % 2 = 0 THEN
+                RAISE EXCEPTION 'taken back';
+            END IF;
+        EXCEPTION WHEN raise_exception THEN NULL;
+        END;
+        IF i % 4 <> 0 THEN
+            UPDATE listings SET status = 'expired' WHERE id = l;
+        END IF;
+        INSERT INTO live_changes SELECT '', -1, 'Good', (-1) ^ n FROM generate_series(1, 500) n;   -- so many are moved
+        PERFORM fold_live_changes();
+        IF i % 5 = 0 THEN
+            ROLLBACK;
+        ELSE
+            COMMIT;
+        END IF;
+    END LOOP;
+END $$;
+SELECT dblink_send_query('a', format('CALL test.coming_and_going(%L, 0)', :'client')),
+       dblink_send_query('b', format('CALL test.coming_and_going(%L, 3)', :'client')) \g /dev/null
+CREATE TABLE test.totals (looks int, wrong int);
+DO $$
+DECLARE
+    looks int := 0;
+    wrong int := 0;
+BEGIN
+    WHILE dblink_is_busy('a') = 1 OR dblink_is_busy('b') = 1 OR looks = 0 LOOP   -- each look is of one snapshot
+        looks := looks + 1;
+        IF EXISTS (SELECT FROM (VALUES (NULL, NULL::bigint, NULL::bigint), ('Poor', NULL, NULL), ('Good', 130000, 220000)) f(c, low, high)
+                   WHERE live_total('apple', c, low, high) IS DISTINCT FROM (SELECT count(*) FROM listings x
+                       WHERE status = 'live' AND auction_end > now() AND brand = 'Apple' AND (c IS NULL OR x.condition = c)
+                         AND (low IS NULL OR asking_price >= low) AND (high IS NULL OR asking_price <= high))) THEN
+            wrong := wrong + 1;
+        END IF;
+        PERFORM pg_sleep(0.01);
+    END LOOP;
+    INSERT INTO test.totals VALUES (looks, wrong);
+END $$;
+SELECT is(test.answer('a'), 'CALL', 'a: nothing fails');
+SELECT is(test.answer('b'), 'CALL', 'b: nothing fails');
+SELECT cmp_ok((SELECT looks FROM test.totals), '>', 5, 'while they come and go the total is looked at');
+SELECT is((SELECT wrong FROM test.totals), 0, 'at no moment is the total another one than the number');
+SELECT cmp_ok((SELECT count(*) FROM live_counts WHERE step >= 0), '>', 0::bigint, 'and something was moved over');
+
 -- ---- two administrators ----
 SELECT test.user('ADMIN') AS admin \gset
 SELECT test.listing(:'client', 2500000, '1 hour', 'pending') AS l \gset
