@@ -6,13 +6,12 @@
  *
  *        listening socket ──► accept4 ──► conn ──► epoll ──► readable ──► FCGX_Accept_r ──► handler
  *                                           ▲                  │ end of file                  │
- *                                           └── armed again ───┴► closed     fcgiout_send ◄───┘   */
+ *                                           └── armed again ───┴► closed    FCGX_Finish_r ◄───┘   */
 #include "req_inside.h"
 
 #include "clock.h"
 #include "config.h"
 #include "crypto.h"
-#include "fcgiout.h"
 #include "fileurl.h"
 #include "log.h"
 #include "metrics.h"
@@ -282,8 +281,8 @@ phrase_of(int status)
     }
 }
 
-/* False when the web server does not take it. */
-static bool
+/* Where the web server does not take it, libfcgi remembers, and FCGX_Finish_r closes the connection. */
+static void
 send_answer(struct req *r)
 {
     struct req_inside *in = r->inside;
@@ -303,7 +302,8 @@ send_answer(struct req *r)
         len += (size_t)snprintf(head + len, sizeof head - len, "X-Accel-Expires: @%lld\r\n", (long long)in->public_since);
     len += (size_t)snprintf(head + len, sizeof head - len, "%s\r\n", says_cache ? "" : cached ? "Cache-Control: public, max-age=1\r\n"
                                                                                          : "Cache-Control: no-store\r\n");
-    return fcgiout_send(in->fcgi->ipcFd, in->fcgi->requestId, head, len, in->answer.body, in->answer.len);
+    FCGX_PutStr(head, (int)len, in->fcgi->out);
+    FCGX_PutStr(in->answer.body, (int)in->answer.len, in->fcgi->out);
 }
 
 /* Read what the handler left of the body: a connection that is closed or reused with bytes on it
@@ -362,8 +362,8 @@ serve(struct conn *c, struct arena *arena)
         arena_release(arena);   /* staged files are gone before the answer says that nothing was kept */
 
     drain(r);
-    bool whole = FCGX_GetError(c->fcgi.in) == 0, sent = send_answer(r);   /* from here the client has his answer */
-    FCGX_Free(&c->fcgi, !c->fcgi.keepConnection || !whole || !sent);
+    send_answer(r);
+    FCGX_Finish_r(&c->fcgi);   /* from here the client has his answer */
     req_db_end(r, in->answer.status < 400);
     if (in->streams)
         app.n_streams--;
@@ -538,6 +538,28 @@ catch_signals(void)
     sigaction(SIGHUP, &ignore, NULL);
 }
 
+/* The signals stay the calling thread's: in another one they would end a read or write of libfcgi, and its request. */
+static bool
+start_threads(pthread_t *thread, int n)
+{
+    sigset_t stop, before;
+    pthread_attr_t attr;
+    int started = 0;
+
+    sigemptyset(&stop);
+    sigaddset(&stop, SIGTERM);
+    sigaddset(&stop, SIGINT);
+    sigaddset(&stop, SIGUSR1);
+    if (pthread_attr_init(&attr) != 0 || pthread_attr_setstacksize(&attr, 512 * 1024) != 0)
+        return false;
+    pthread_sigmask(SIG_BLOCK, &stop, &before);
+    while (started < n && pthread_create(&thread[started], &attr, thread_main, NULL) == 0)
+        started++;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attr);
+    return started == n;
+}
+
 int
 app_run(const char *program, struct route *routes, size_t n, void (*init)(void))
 {
@@ -568,16 +590,11 @@ app_run(const char *program, struct route *routes, size_t n, void (*init)(void))
 
     int threads = app.n_threads = threads_wanted();
     pthread_t *thread = calloc((size_t)threads, sizeof *thread);
-    pthread_attr_t attr;
-    if (thread == NULL || pthread_attr_init(&attr) != 0 || pthread_attr_setstacksize(&attr, 512 * 1024) != 0)
+    if (thread == NULL || !start_threads(thread, threads))
         return EX_OSERR;
-    for (int i = 0; i < threads; i++)
-        if (pthread_create(&thread[i], &attr, thread_main, NULL) != 0)
-            return EX_OSERR;
     log_info("started", log_i("threads", threads));
     for (int i = 0; i < threads; i++)
         pthread_join(thread[i], NULL);
-    pthread_attr_destroy(&attr);
     free(thread);
     log_info("stopped");
     return EX_OK;

@@ -21,7 +21,6 @@ lib_libselliko_a_SOURCES += lib/shape.c lib/shape.h
 lib_libselliko_a_SOURCES += lib/db.c lib/dbreq.c lib/db.h lib/db_inside.h
 lib_libselliko_a_SOURCES += lib/replica.c lib/replica.h
 lib_libselliko_a_SOURCES += lib/app.c lib/input.c lib/reply.c lib/app.h lib/req.h lib/req_inside.h
-lib_libselliko_a_SOURCES += lib/fcgiout.c lib/fcgiout.h
 lib_libselliko_a_SOURCES += lib/totals.c lib/totals.h
 lib_libselliko_a_SOURCES += lib/fragment.c lib/fragment.h
 lib_libselliko_a_SOURCES += lib/kept.c lib/kept.h

@@ -13,7 +13,6 @@ UNIT_TESTS += tests/unit/test_idempotency
 UNIT_TESTS += tests/unit/test_input
 UNIT_TESTS += tests/unit/test_reply
 UNIT_TESTS += tests/unit/test_app
-UNIT_TESTS += tests/unit/test_fcgiout
 UNIT_TESTS += tests/unit/test_totals
 UNIT_TESTS += tests/unit/test_fragment
 UNIT_TESTS += tests/unit/test_kept
