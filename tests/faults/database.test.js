@@ -87,7 +87,7 @@ test('a bid is told live also when its transaction has a number that was given b
   t.after(() => s.disconnect());
   s.on('new_bid', (e) => heard.push(e.newHighestBid));
   await new Promise((r) => { s.once('connect', r); });
-  assert.equal((await s.timeout(5000).emitWithAck('join_room', { listingId: l.id })).success, true);
+  assert.equal((await s.timeout(30000).emitWithAck('join_room', { listingId: l.id })).success, true);
   const conf = path.join(pg(), 'postgresql.auto.conf');
   fs.appendFileSync(conf, "wal_writer_delay = '10s'\n");   // what nobody waits for is written down late
   process.kill(postmaster(), 'SIGHUP');

@@ -37,7 +37,7 @@ test('the primary dies and the standby is promoted: requests, bids, events and t
   const heard = [];
   socket.on('new_bid', (e) => heard.push(e.newHighestBid));
   await new Promise((r) => { socket.once('connect', r); });
-  assert.equal((await socket.timeout(5000).emitWithAck('join_room', { listingId: listing })).success, true);
+  assert.equal((await socket.timeout(30000).emitWithAck('join_room', { listingId: listing })).success, true);
   await mustBid(w, vendors[0], listing, 2000);
   await until('the bid is heard', () => heard.length === 1);
   await until('the standby has it', () => s.ask('b', `SELECT highest_amount FROM listings WHERE id = '${listing}'`, 'selliko') === '200000');

@@ -118,7 +118,7 @@ postgresql:
     const heard = [], taken = [], answers = new Set();
     s.on('new_bid', (e) => heard.push(e.newHighestBid));
     await new Promise((r) => { s.once('connect', r); });
-    assert.equal((await s.timeout(5000).emitWithAck('join_room', { listingId: listing })).success, true);
+    assert.equal((await s.timeout(30000).emitWithAck('join_room', { listingId: listing })).success, true);
 
     let amount = 1000, over = false;
     const load = (async () => {

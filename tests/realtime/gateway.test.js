@@ -24,7 +24,7 @@ async function client(token, options = {}) {
   s.heard = {};
   s.all = [];
   s.onAny((name, ...args) => { (s.heard[name] ??= []).push(args); s.all.push([name, ...args]); });
-  s.ask = (name, arg) => s.timeout(5000).emitWithAck(name, arg);
+  s.ask = (name, arg) => s.timeout(30000).emitWithAck(name, arg);
   s.join = (listingId, since) => s.ask('join_room', { listingId, ...(since === undefined ? {} : { since }) });
   s.hears = (name, n = 1, seconds = 5) => until(`${n} × ${name} (${JSON.stringify(s.heard[name] ?? [])})`, () => (s.heard[name]?.length ?? 0) >= n && s.heard[name], seconds);
   return s;

@@ -23,7 +23,7 @@ describe('two gateways', () => {
     s.breaks = [];
     s.on('new_bid', (e, n) => { s.seen.push(e.newHighestBid); s.sequence = n; });
     s.on('disconnect', (why) => s.breaks.push(why));
-    const join = async () => { const r = await s.timeout(5000).emitWithAck('join_room', { listingId: id, since: s.sequence ?? null }); s.sequence ??= r.sequence; };
+    const join = async () => { const r = await s.timeout(30000).emitWithAck('join_room', { listingId: id, since: s.sequence ?? null }); s.sequence ??= r.sequence; };
     await new Promise((r) => { s.once('connect', r); });
     await join();
     s.on('connect', () => join().catch(() => {}));
@@ -77,7 +77,7 @@ describe('two gateways', () => {
     const ask = async (since) => {   // as after a reconnect: a socket of its own
       const c = io(w.base, { forceNew: true });
       open.push(c);
-      return c.timeout(5000).emitWithAck('join_room', { listingId: id, since });
+      return c.timeout(30000).emitWithAck('join_room', { listingId: id, since });
     };
     assert.equal((await ask(last - 1)).complete, false);
     assert.equal((await ask(Number(w.sql('SELECT last_value FROM events_id_seq')))).complete, true, 'nothing came since');

@@ -65,7 +65,7 @@ describe('handover', () => {
     s.on('new_bid', (e) => s.seen.push(e.newHighestBid));
     s.on('disconnect', () => { s.breaks++; });
     await new Promise((r) => { s.once('connect', r); });
-    assert.equal((await s.timeout(5000).emitWithAck('join_room', { listingId: id })).success, true);
+    assert.equal((await s.timeout(30000).emitWithAck('join_room', { listingId: id })).success, true);
     return s;
   }
 

@@ -49,7 +49,7 @@ async function watcher(base, id, options) {
   s.on('new_bid', (e, n) => { s.seen.push(e.newHighestBid); s.sequence = n; });
   s.on('disconnect', () => { s.breaks++; });
   s.io.on('reconnect_error', () => { s.refused++; });
-  const join = async () => { const r = await s.timeout(5000).emitWithAck('join_room', { listingId: id, since: s.sequence ?? null }); s.sequence ??= r.sequence; };
+  const join = async () => { const r = await s.timeout(30000).emitWithAck('join_room', { listingId: id, since: s.sequence ?? null }); s.sequence ??= r.sequence; };
   await new Promise((r) => { s.once('connect', r); });
   await join();
   s.on('connect', () => join().catch(() => {}));
