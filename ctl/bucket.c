@@ -32,7 +32,7 @@
 
 #include "arena.h"
 #include "config.h"
-#include "s3.h"
+#include "s3upload.h"
 #include "store.h"
 
 enum {
@@ -244,7 +244,7 @@ put(int argc, char **argv)
     struct s3 *s3 = open_backup();
     while ((int64_t)(part * PARTS) < expected)
         part += 1 << 20;
-    struct s3_upload *upload = s3_upload_begin(s3, arena_printf(ctl_memory(), "%s%s", prefix, argv[1]), part);
+    struct s3upload *upload = s3upload_begin(s3, arena_printf(ctl_memory(), "%s%s", prefix, argv[1]), part);
     if (buf == NULL || upload == NULL)
         die(CTL_PROBLEM, "there is not enough memory");
     /* read(2) must return: what was sent is then taken back */
@@ -257,7 +257,7 @@ put(int argc, char **argv)
     ssize_t n = 0;
     bool good = true;
     while (good && !ended && (n = read(fd, buf, 1 << 18)) > 0) {
-        good = s3_upload_write(upload, buf, (size_t)n);
+        good = s3upload_write(upload, buf, (size_t)n);
         show(-1, size += n);
     }
     good = good && !ended && n == 0;
@@ -267,7 +267,7 @@ put(int argc, char **argv)
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
     bool its_fault = good && (!WIFEXITED(status) || WEXITSTATUS(status) != 0);
-    enum s3_result result = s3_upload_end(upload, good && !its_fault, &size, sha256);
+    enum s3_result result = s3upload_end(upload, good && !its_fault, &size, sha256);
     end_show();
     free(buf);
     if (its_fault)

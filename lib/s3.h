@@ -10,7 +10,7 @@
  * libcurl and what it brings along are loaded at the first call, not at the start: a program that keeps its
  * files in a folder, or only presigns, never carries them.
  *
- * From any thread at any time. */
+ * From any thread at any time, except s3_close: then nothing is under way.  What is sent as a stream: s3upload.h. */
 #ifndef SELLIKO_S3_H
 #define SELLIKO_S3_H
 
@@ -22,7 +22,7 @@
 
 enum { S3_TRIES = 4, S3_PATH_SIZE = 6144 };
 
-/* As in the configuration: ENDPOINT and TOKEN may be NULL.  The texts are kept, not copied. */
+/* As in the configuration: ENDPOINT and TOKEN may be NULL.  The texts are kept, not copied, until s3_close. */
 struct s3_settings {
     const char *bucket, *endpoint, *region, *key_id, *secret, *token;
     int tries;   /* 0 is S3_TRIES */
@@ -30,8 +30,8 @@ struct s3_settings {
 
 struct s3;
 
-/* NULL when the settings make no address, errno then being EINVAL, or ENOMEM.  Owned by the caller until
- * s3_close; s3_close(NULL) does nothing. */
+/* Asks the service nothing.  NULL when the settings make no address, errno then being EINVAL, or ENOMEM.  Owned by the
+ * caller until s3_close; s3_close(NULL) does nothing. */
 struct s3 *s3_open(const struct s3_settings *settings);
 void s3_close(struct s3 *s3);
 
@@ -41,9 +41,10 @@ enum s3_result {
     S3_REFUSED,       /* the service will not do it: rights, credentials, no such bucket, the clock */
     S3_UNREACHABLE,   /* it did not answer in time, or only with errors of its own */
     S3_FILE,          /* the local file could not be read or written; errno is lost */
-    S3_SKIPPED,       /* not begun, because another call of the group failed */
+    S3_SKIPPED,       /* not begun, because another call of the group failed, or for want of memory */
 };
 
+/* KEY and FILE are the caller's, and stay until the end of s3_run; from RESULT on it tells. */
 struct s3_call {
     enum { S3_PUT, S3_GET, S3_HEAD, S3_DELETE } what;
     const char *key;
@@ -54,39 +55,23 @@ struct s3_call {
     char noted[65];        /* GET: what PUT noted, "" when it was not us */
 };
 
-/* Make the N CALLS within WITHIN_S seconds.  True when all are S3_OK.  After a failure no other call is begun
- * where STOP says so.  A DELETE of what is not there is S3_OK; a PUT is checked by the service against its SHA-256,
+/* Make the N CALLS within WITHIN_S seconds, and come back when each has its result.  True when all are S3_OK.  After a
+ * failure no other call is begun where STOP says so.  A DELETE of what is not there is S3_OK; a PUT is checked by the service against its SHA-256,
  * which stays with the object. */
 bool s3_run(struct s3 *s3, struct s3_call *calls, size_t n, int within_s, bool stop);
 
-/* ---- what comes as a stream --------------------------------------------------------------------------------
- *
- * An object of unknown size is sent in parts of PART_BYTES (at least 5 MiB, at most 10,000 of them, the service says),
- * UPLOAD_PARTS of which are in memory and under way at a time.  Until the end there is no object of that key, and
- * what was there before stays. */
-enum { S3_UPLOAD_PARTS = 3 };
-
-struct s3_upload;
-
-/* NULL when there is no memory.  S3 and KEY are kept, not copied.  Owned by the caller until s3_upload_end. */
-struct s3_upload *s3_upload_begin(struct s3 *s3, const char *key, size_t part_bytes);
-
-/* False when the service does not take it; then only s3_upload_end(…, false, …) is of use. */
-bool s3_upload_write(struct s3_upload *upload, const void *data, size_t len);
-
-/* KEEP makes the object of all that was written, and tells its size and hash; otherwise what was sent is
- * forgotten by the service.  UPLOAD is freed. */
-enum s3_result s3_upload_end(struct s3_upload *upload, bool keep, int64_t *size, char sha256[65]);
-
 /* Call EACH for every object whose key begins with PREFIX, in the order of keys, or (FOLDERS) for what
- * is one level below PREFIX, until it returns false. */
+ * is one level below PREFIX, until it returns false.  Each page of a thousand has WITHIN_S seconds.  S3_OK, also when
+ * there is none or EACH had enough; S3_REFUSED also for an answer that is no list; S3_UNREACHABLE.  What came before a
+ * failure has been told by then. */
 enum s3_result s3_list(struct s3 *s3, const char *prefix, bool folders, int within_s,
                        bool (*each)(void *ctx, const struct s3list_entry *entry), void *ctx);
 
-/* The path and query of a GET of KEY that is good for EXPIRES_S seconds from NOW.  False when it does not fit. */
+/* The path and query of a GET of KEY that is good for EXPIRES_S seconds from NOW (Unix seconds), encoded; the host is
+ * that of the settings.  Asks nobody.  False when it does not fit. */
 bool s3_presign(const struct s3 *s3, const char *key, int64_t now, int expires_s, char out[S3_PATH_SIZE]);
 
-/* What went wrong, to follow a name: "is not in the bucket"; S3_OK and S3_SKIPPED: "was not tried". */
+/* What went wrong, a static text to follow a name: "is not in the bucket"; S3_OK and S3_SKIPPED: "was not tried". */
 const char *s3_problem(enum s3_result result);
 
 #endif
