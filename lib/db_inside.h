@@ -1,4 +1,4 @@
-/* db_inside -- what the two layers of db share; nobody else includes it. */
+/* db_inside -- what the two layers of db, rows and replica share; nobody else includes it. */
 #ifndef SELLIKO_DB_INSIDE_H
 #define SELLIKO_DB_INSIDE_H
 
@@ -39,6 +39,10 @@ PGresult *db_ask(struct db *db, const char *text);
  * memory is called, if at all, before anything is sent. */
 bool db_pipeline(struct db *db, struct arena *a, struct db_call *calls, int n);
 void db_ignore_notice(void *ctx, const PGresult *res);
+
+/* How the columns of statement ID are written, from the first answer RES to it; for ever.  NULL when there is no
+ * memory.  (rows.c) */
+const struct rows_columns *rows_columns(int id, const PGresult *res);
 
 /* The pool: connections that requests borrow. */
 void db_pool_init(int size);

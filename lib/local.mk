@@ -19,6 +19,7 @@ lib_libselliko_a_SOURCES += lib/sealed.h
 lib_libselliko_a_SOURCES += lib/errors.h
 lib_libselliko_a_SOURCES += lib/shape.c lib/shape.h
 lib_libselliko_a_SOURCES += lib/db.c lib/dbreq.c lib/db.h lib/db_inside.h
+lib_libselliko_a_SOURCES += lib/rows.c lib/rows.h
 lib_libselliko_a_SOURCES += lib/replica.c lib/replica.h
 lib_libselliko_a_SOURCES += lib/app.c lib/input.c lib/reply.c lib/app.h lib/req.h lib/req_inside.h
 lib_libselliko_a_SOURCES += lib/totals.c lib/totals.h

@@ -7,6 +7,7 @@ UNIT_TESTS =
 UNIT_TESTS += tests/unit/test_arena
 UNIT_TESTS += tests/unit/test_jw tests/unit/test_jr
 UNIT_TESTS += tests/unit/test_db
+UNIT_TESTS += tests/unit/test_rows
 UNIT_TESTS += tests/unit/test_dbreq
 UNIT_TESTS += tests/unit/test_shape
 UNIT_TESTS += tests/unit/test_idempotency
