@@ -8,24 +8,15 @@
  *   bucket carry FROM TO [--anew]          files, named by standard input as "SHA256  NAME" (or "-  NAME")
  *
  * `store` is the bucket of S3_BUCKET_NAME, `backup` that of BACKUP_DIR (s3://bucket/prefix), whose names are
- * those below the prefix.  FROM and TO of carry are store, a folder, `none` (TO only: the files are read and
- * judged, and kept nowhere), or pool: the files of all backups in the bucket together, named by their sums
- * (files/ab/abcd…), so that what two backups have in common is there once.
- *
- * carry says "SHA256  NAME" for each file that is in TO with these bytes.  A file that has other bytes than the line,
- * or than were once uploaded, is told and not carried.  One that is gone is told where a sum was given, and
- * passed over where not: it was an orphan that somebody removed after the list was made.  What is in TO already is
- * not sent again (--anew: it is).  Little is in memory and on this disk at a time. */
-#include "ctl.h"
+ * those below the prefix.  What carry does stands in carry.c. */
+#include "bucket.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -33,18 +24,14 @@
 #include "arena.h"
 #include "config.h"
 #include "s3upload.h"
-#include "store.h"
 
 enum {
     TRIES = 10,                    /* half a minute of a service that is out of order */
-    LIST_S = 120, BATCH_S = 900, OBJECT_S = 24 * 3600,
-    BATCH = 32,                    /* files, of 5 MB at most */
+    LIST_S = 120, OBJECT_S = 24 * 3600,
     PART_BYTES = 8 << 20, PARTS = 9000,
 };
 
 /* ---- the two buckets ---- */
-
-static const char *prefix = "";    /* of what is in the backups' one, with its / */
 
 static struct s3 *
 must_open(const struct s3_settings *settings)
@@ -56,8 +43,8 @@ must_open(const struct s3_settings *settings)
     return s3;
 }
 
-static struct s3 *
-open_store(void)
+struct s3 *
+bucket_open_store(void)
 {
     const struct config *c = config();
 
@@ -68,19 +55,19 @@ open_store(void)
                                             .token = c->aws_session_token, .tries = TRIES });
 }
 
-static struct s3 *
-open_backup(void)
+struct s3 *
+bucket_open_backup(const char **prefix)
 {
     struct s3_settings settings;
 
-    if (!backup_bucket(&settings, &prefix))
+    if (!bucket_of_backup(&settings, prefix))
         die(CTL_CONFIG, "BACKUP_DIR is no bucket");
     settings.tries = TRIES;
     return must_open(&settings);
 }
 
 bool
-backup_bucket(struct s3_settings *settings, const char **prefix_of_it)
+bucket_of_backup(struct s3_settings *settings, const char **prefix)
 {
     const struct config *c = config();
     bool own_key = c->backup_aws_access_key_id != NULL;
@@ -97,13 +84,12 @@ backup_bucket(struct s3_settings *settings, const char **prefix_of_it)
         .secret = own_key ? c->backup_aws_secret_access_key : c->aws_secret_access_key,
         .token = own_key ? NULL : c->aws_session_token,
     };
-    *prefix_of_it = name[len] == '/' ? arena_printf(ctl_memory(), "%s/", name + len + 1) : "";
+    *prefix = name[len] == '/' ? arena_printf(ctl_memory(), "%s/", name + len + 1) : "";
     return true;
 }
 
-/* A name that stays below the folder or prefix that it is put in, and on its line. */
-static bool
-is_name(const char *name)
+bool
+bucket_is_name(const char *name)
 {
     for (const char *s = name;; s++) {
         size_t len = strcspn(s, "/");
@@ -118,9 +104,8 @@ is_name(const char *name)
     }
 }
 
-/* The next line of standard input without its end, valid until the next call; NULL after the last one. */
-static char *
-next_line(void)
+char *
+bucket_next_line(void)
 {
     static char line[S3LIST_KEY_MAX + 80];
 
@@ -150,8 +135,8 @@ take_progress(int *argc, char **argv)
         progress = (int)strtol(fd, NULL, 10);
 }
 
-static void
-show(int64_t files, int64_t bytes)
+void
+bucket_show(int64_t files, int64_t bytes)
 {
     static time_t at;
     time_t now = time(NULL);
@@ -165,8 +150,8 @@ show(int64_t files, int64_t bytes)
         dprintf(progress, "\r    %.1f MB ", (double)bytes / 1e6);
 }
 
-static void
-end_show(void)
+void
+bucket_end_show(void)
 {
     if (progress >= 0)
         dprintf(progress, "\r\033[K");
@@ -179,7 +164,7 @@ list_one(void *ctx, const struct s3list_entry *entry)
 {
     const char *name = entry->key + *(const size_t *)ctx;
 
-    if (is_name(name))
+    if (bucket_is_name(name))
         printf("%lld %lld %s\n", (long long)entry->size, (long long)entry->modified, name);
     return true;
 }
@@ -191,7 +176,8 @@ list(int argc, char **argv)
     bool store = strcmp(argv[1], "store") == 0;
     if (!store && strcmp(argv[1], "backup") != 0)
         die(CTL_USAGE, "list takes store or backup");
-    struct s3 *s3 = store ? open_store() : open_backup();
+    const char *prefix = "";
+    struct s3 *s3 = store ? bucket_open_store() : bucket_open_backup(&prefix);
     size_t skip = strlen(prefix);
     enum s3_result result = s3_list(s3, arena_printf(ctl_memory(), "%s%s", prefix, argc > 2 ? argv[2] : ""), false, LIST_S, list_one, &skip);
     if (result != S3_OK)
@@ -237,11 +223,12 @@ put(int argc, char **argv)
     int64_t expected = expect != NULL ? strtoll(expect, NULL, 10) : 0, size = 0;
     size_t part = PART_BYTES;
     char sha256[65], *buf = malloc(1 << 18);
+    const char *prefix;
     int fd, status = 0;
 
     if (argc < 3)
         die(CTL_USAGE, "put needs a name and a command; see --help");
-    struct s3 *s3 = open_backup();
+    struct s3 *s3 = bucket_open_backup(&prefix);
     while ((int64_t)(part * PARTS) < expected)
         part += 1 << 20;
     struct s3upload *upload = s3upload_begin(s3, arena_printf(ctl_memory(), "%s%s", prefix, argv[1]), part);
@@ -258,7 +245,7 @@ put(int argc, char **argv)
     bool good = true;
     while (good && !ended && (n = read(fd, buf, 1 << 18)) > 0) {
         good = s3upload_write(upload, buf, (size_t)n);
-        show(-1, size += n);
+        bucket_show(-1, size += n);
     }
     good = good && !ended && n == 0;
     close(fd);
@@ -268,7 +255,7 @@ put(int argc, char **argv)
         ;
     bool its_fault = good && (!WIFEXITED(status) || WEXITSTATUS(status) != 0);
     enum s3_result result = s3upload_end(upload, good && !its_fault, &size, sha256);
-    end_show();
+    bucket_end_show();
     free(buf);
     if (its_fault)
         die(CTL_PROBLEM, "%s ended with %d", argv[2], WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
@@ -282,10 +269,11 @@ put(int argc, char **argv)
 static int
 get(int argc, char **argv)
 {
-    want_arguments(argc, argv, 2);
-    struct s3 *s3 = open_backup();
-    struct s3_call call = { .what = S3_GET, .key = arena_printf(ctl_memory(), "%s%s", prefix, argv[1]), .file = argv[2] };
+    const char *prefix;
 
+    want_arguments(argc, argv, 2);
+    struct s3 *s3 = bucket_open_backup(&prefix);
+    struct s3_call call = { .what = S3_GET, .key = arena_printf(ctl_memory(), "%s%s", prefix, argv[1]), .file = argv[2] };
     if (!s3_run(s3, &call, 1, OBJECT_S, false))
         die(CTL_PROBLEM, "%s: %s", argv[1], s3_problem(call.result));
     if (call.noted[0] != '\0' && strcmp(call.noted, call.sha256) != 0) {
@@ -299,22 +287,22 @@ get(int argc, char **argv)
 static int
 delete(int argc, char **argv)
 {
-    struct s3_call call[BATCH];
+    struct s3_call call[BUCKET_BATCH];
     struct arena *a = arena_new();
-    const char *name = "";
+    const char *name = "", *prefix;
 
     want_arguments(argc, argv, 0);
-    struct s3 *s3 = open_backup();
+    struct s3 *s3 = bucket_open_backup(&prefix);
     if (a == NULL)
         die(CTL_PROBLEM, "there is not enough memory");
     while (name != NULL) {
         size_t n = 0;
-        while (n < BATCH && (name = next_line()) != NULL) {
-            if (!is_name(name))
+        while (n < BUCKET_BATCH && (name = bucket_next_line()) != NULL) {
+            if (!bucket_is_name(name))
                 die(CTL_USAGE, "`%s` is no name", name);
             call[n++] = (struct s3_call){ .what = S3_DELETE, .key = arena_printf(a, "%s%s", prefix, name) };
         }
-        if (!s3_run(s3, call, n, BATCH_S, false))
+        if (!s3_run(s3, call, n, BUCKET_BATCH_S, false))
             for (size_t i = 0; i < n; i++)
                 if (call[i].result != S3_OK)
                     die(CTL_PROBLEM, "%s: %s", call[i].key, s3_problem(call[i].result));
@@ -323,232 +311,6 @@ delete(int argc, char **argv)
     arena_free(a);
     s3_close(s3);
     return CTL_OK;
-}
-
-/* ---- carry ---- */
-
-struct place {
-    enum { STORE, POOL, FOLDER, NONE } kind;
-    const char *folder;
-    struct s3 *s3;
-};
-
-struct item {
-    const char *name, *path;   /* where its bytes are here */
-    char want[65], got[65];
-    int64_t size;
-    bool good;
-};
-
-struct carry {
-    struct place from, to;
-    struct arena *a;           /* of a batch */
-    const char *scratch;       /* a folder of ours */
-    bool anew, failed, stop;
-    int64_t n_files, n_bytes;
-    struct item item[BATCH];
-    struct s3_call call[BATCH];
-    size_t n;
-};
-
-static void
-bad(struct carry *c, struct item *it, const char *what)
-{
-    note("%s: %s", it->name, what);
-    it->good = false;
-    c->failed = true;
-}
-
-static const char *
-key_of(struct carry *c, const struct place *p, const struct item *it)
-{
-    const char *sum = it->got[0] != '\0' ? it->got : it->want;
-
-    return p->kind == POOL ? arena_printf(c->a, "%sfiles/%.2s/%s", prefix, sum, sum) : it->name;
-}
-
-static bool
-make_folders(char *path)
-{
-    for (char *s = strchr(path + 1, '/'); s != NULL; s = strchr(s + 1, '/')) {
-        *s = '\0';
-        bool made = mkdir(path, 0777) == 0 || errno == EEXIST;
-        *s = '/';
-        if (!made)
-            return false;
-    }
-    return true;
-}
-
-/* The bytes of all items, here, with their sums. */
-static void
-bring(struct carry *c)
-{
-    struct item *of[BATCH];
-    size_t n = 0;
-
-    for (size_t i = 0; i < c->n; i++) {
-        struct item *it = &c->item[i];
-        if (c->from.kind == FOLDER) {
-            it->path = arena_printf(c->a, "%s/%s", c->from.folder, it->name);
-            if (hash_file(it->path, &it->size, it->got))
-                continue;
-            it->good = false;
-            if (errno != ENOENT || it->want[0] != '\0')
-                bad(c, it, strerror(errno));
-            continue;
-        }
-        if (c->from.kind == POOL && it->want[0] == '\0')
-            die(CTL_USAGE, "%s: a file of the pool is known by its sum alone", it->name);
-        if (c->to.kind == FOLDER) {
-            char *path = arena_printf(c->a, "%s/%s", c->to.folder, it->name);
-            (void)unlink(path);
-            if (!make_folders(path)) {
-                bad(c, it, strerror(errno));
-                c->stop = true;
-            }
-            it->path = path;
-        } else {
-            it->path = arena_printf(c->a, "%s/%zu", c->scratch, i);
-        }
-        of[n] = it;
-        c->call[n++] = (struct s3_call){ .what = S3_GET, .key = key_of(c, &c->from, it), .file = it->path };
-    }
-    if (c->stop || n == 0)
-        return;
-    (void)s3_run(c->from.s3, c->call, n, BATCH_S, false);
-    for (size_t i = 0; i < n; i++) {
-        const struct s3_call *got = &c->call[i];
-        struct item *it = of[i];
-        it->size = got->size;
-        memcpy(it->got, got->sha256, sizeof it->got);
-        if (got->result == S3_OK && got->noted[0] != '\0' && strcmp(got->noted, got->sha256) != 0)
-            bad(c, it, "came with other bytes than were sent there");
-        else if (got->result == S3_ABSENT && it->want[0] == '\0')
-            it->good = false;
-        else if (got->result != S3_OK) {
-            bad(c, it, s3_problem(got->result));
-            c->stop = c->stop || got->result != S3_ABSENT;
-        }
-    }
-}
-
-/* What is not there yet. */
-static void
-send(struct carry *c)
-{
-    struct item *of[BATCH];
-    size_t n = 0, left = 0;
-
-    for (size_t i = 0; i < c->n; i++)
-        if (c->item[i].good) {
-            of[n] = &c->item[i];
-            c->call[n++] = (struct s3_call){ .what = S3_HEAD, .key = key_of(c, &c->to, &c->item[i]) };
-        }
-    if (!c->anew)
-        (void)s3_run(c->to.s3, c->call, n, BATCH_S, false);
-    for (size_t i = 0; i < n; i++) {
-        const struct s3_call *head = &c->call[i];
-        if (!c->anew && head->result == S3_OK && head->size == of[i]->size && strcmp(head->sha256, of[i]->got) == 0)
-            continue;
-        of[left] = of[i];
-        c->call[left++] = (struct s3_call){ .what = S3_PUT, .key = head->key, .file = of[i]->path };
-    }
-    (void)s3_run(c->to.s3, c->call, left, BATCH_S, true);
-    for (size_t i = 0; i < left; i++)
-        if (c->call[i].result != S3_OK) {
-            bad(c, of[i], s3_problem(c->call[i].result));
-            c->stop = true;
-        } else if (strcmp(c->call[i].sha256, of[i]->got) != 0) {
-            bad(c, of[i], "changed while it was sent");
-        }
-}
-
-static void
-carry_batch(struct carry *c)
-{
-    bring(c);
-    for (size_t i = 0; i < c->n; i++) {
-        struct item *it = &c->item[i];
-        if (it->good && it->want[0] != '\0' && strcmp(it->want, it->got) != 0)
-            bad(c, it, "has other bytes than it had: its sum is not the one that is known");
-    }
-    if (!c->stop && (c->to.kind == STORE || c->to.kind == POOL))
-        send(c);
-    for (size_t i = 0; i < c->n; i++) {
-        const struct item *it = &c->item[i];
-        if (it->good && !c->stop) {
-            printf("%s  %s\n", it->got, it->name);
-            c->n_files++;
-            c->n_bytes += it->size;
-        }
-        if (it->path != NULL && c->from.kind != FOLDER && (c->to.kind != FOLDER || !it->good))
-            (void)unlink(it->path);
-    }
-    show(c->n_files, c->n_bytes);
-}
-
-static bool
-is_sum(const char *s, size_t len)
-{
-    return len == 64 && strspn(s, "0123456789abcdef") >= 64;
-}
-
-static struct place
-take_place(const char *word)
-{
-    if (strcmp(word, "store") == 0)
-        return (struct place){ .kind = STORE, .s3 = open_store() };
-    if (strcmp(word, "pool") == 0)
-        return (struct place){ .kind = POOL, .s3 = open_backup() };
-    if (strcmp(word, "none") == 0)
-        return (struct place){ .kind = NONE };
-    return (struct place){ .kind = FOLDER, .folder = word };
-}
-
-static int
-carry(int argc, char **argv)
-{
-    static struct carry c;
-    struct store *local = NULL;
-    struct store_stage *stage = NULL;
-    char root[PATH_MAX], *line = root;
-
-    c.anew = take_flag(&argc, argv, "anew");
-    want_arguments(argc, argv, 2);
-    c.from = take_place(argv[1]);
-    c.to = take_place(argv[2]);
-    if (c.from.kind == NONE || (c.from.kind == FOLDER && c.to.kind == FOLDER))
-        die(CTL_USAGE, "nothing is carried from %s to %s", argv[1], argv[2]);
-    if (c.from.kind != FOLDER && c.to.kind != FOLDER) {
-        snprintf(root, sizeof root, "%s/uploads", config()->state_dir);
-        if (store_open(root, &local) != STORE_OK || store_stage_begin(local, &stage) != STORE_OK)
-            die(CTL_PROBLEM, "%s: %s", root, strerror(errno));
-        c.scratch = store_stage_path(stage);
-    }
-    c.a = arena_new();
-    if (c.a == NULL)
-        die(CTL_PROBLEM, "there is not enough memory");
-    while (line != NULL && !c.stop) {
-        for (c.n = 0; c.n < BATCH && (line = next_line()) != NULL; c.n++) {
-            size_t len = strcspn(line, " ");
-            bool known = is_sum(line, len);
-            if ((!known && strncmp(line, "- ", 2) != 0) || strncmp(line + len, "  ", 2) != 0 || !is_name(line + len + 2))
-                die(CTL_USAGE, "`%s` is not understood", line);
-            c.item[c.n] = (struct item){ .name = arena_strdup(c.a, line + len + 2), .good = true };
-            if (known)
-                memcpy(c.item[c.n].want, line, 64);
-        }
-        carry_batch(&c);
-        arena_reset(c.a);
-    }
-    end_show();
-    arena_free(c.a);
-    store_stage_end(stage);
-    store_close(local);
-    s3_close(c.from.s3);
-    s3_close(c.to.s3);
-    return c.failed ? CTL_PROBLEM : CTL_OK;
 }
 
 /* bucket WHAT ... */

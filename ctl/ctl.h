@@ -45,12 +45,6 @@ void want_arguments(int argc, char **argv, int n);
 /* Size and sum of the regular file PATH; false, with errno, when it cannot be read. */
 bool hash_file(const char *path, int64_t *size, char sha256[65]);
 
-struct s3_settings;
-
-/* Where BACKUP_DIR says that backups are in a bucket, and the prefix of their names ("" or with its /); false when it
- * is a folder (bucket.c). */
-bool backup_bucket(struct s3_settings *settings, const char **prefix_of_it);
-
 /* ---- the database (pg.c) ---- */
 
 /* A connection with the sessions' settings of all programs, or the end with CTL_UNAVAILABLE. */

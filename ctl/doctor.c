@@ -226,7 +226,7 @@ check_backup_place(void)
     struct s3_settings settings;
     const char *prefix;
 
-    if (!backup_bucket(&settings, &prefix)) {
+    if (!bucket_of_backup(&settings, &prefix)) {
         char parent[PATH_MAX];
         snprintf(parent, sizeof parent, "%s", c->backup_dir);
         /* The first backup makes it. */

@@ -11,7 +11,7 @@ ctl_sellikoctl_SOURCES += ctl/doctor.c
 ctl_sellikoctl_SOURCES += ctl/check.c
 ctl_sellikoctl_SOURCES += ctl/status.c
 ctl_sellikoctl_SOURCES += ctl/storage.c
-ctl_sellikoctl_SOURCES += ctl/bucket.c
+ctl_sellikoctl_SOURCES += ctl/bucket.c ctl/carry.c ctl/bucket.h
 ctl_sellikoctl_SOURCES += ctl/settings.c
 
 # What keeps the programs of an instance running (quickstart and selliko-service start it), and what keeps
