@@ -43,7 +43,7 @@ UNIT_TESTS += tests/unit/test_close_auctions
 tests_unit_test_close_auctions_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/cron
 
 UNIT_TESTS += tests/unit/test_ctl
-tests_unit_test_ctl_SOURCES = tests/unit/test_ctl.c ctl/tool.c ctl/pg.c ctl/keys.c ctl/bucket.c ctl/carry.c
+tests_unit_test_ctl_SOURCES = tests/unit/test_ctl.c ctl/tool.c ctl/pg.c ctl/keys.c ctl/bucket.c ctl/carry.c ctl/doctor_database.c
 
 UNIT_TESTS += tests/unit/test_engineio tests/unit/test_socketio
 tests_unit_test_engineio_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/realtime
