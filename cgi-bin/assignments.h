@@ -4,6 +4,7 @@
 
 #include "req.h"
 
+/* The handler, in the listings program's route table; ADMIN. */
 reply assign_agent(struct req *r);
 
 #endif

@@ -4,9 +4,10 @@
 
 #include "req.h"
 
-/* Before threads start: the file store and the image worker. */
+/* Before threads start: the file store and the image worker.  Ends the process, which was said on stderr, when there is no store. */
 void listing_create_init(void);
 
+/* The handler, in the listings program's route table; CLIENT, STREAMS. */
 reply listing_create(struct req *r);
 
 /* The listing ID, alone and as its viewer sees it, answered by HOW (ok, created); in listings.c. */

@@ -46,12 +46,14 @@ struct cron {
     void (*end)(void);       /* may be NULL */
 };
 
+/* What main returns, a code of sysexits.h: EX_OK, EX_USAGE, EX_CONFIG, EX_OSERR, BEGIN's, or EX_TEMPFAIL when the
+ * database was away or something is left to be done. */
 int cron_main(const struct cron *cron, int argc, char **argv);
 
 /* Count for the line that --verbose gives at the end: the round did something. */
 void cron_count(const char *what, int64_t n);
 
-/* The auction_rules of the configuration, as SQL reads them. */
+/* The auction_rules of the configuration, as SQL reads them; valid until the next call. */
 const char *cron_rules(void);
 
 #endif

@@ -51,8 +51,9 @@ struct route {
 #define ROUTE_PROTOTYPE(method, pattern, handler, who, flags) static reply handler(struct req *r);
 #define ROUTE_ROW(method, pattern, handler, who, flags) { #method, pattern, handler, who, flags, NULL },
 
-/* Runs until SIGTERM; what main returns.  INIT (may be NULL) is called after configuration, before
- * threads start. */
+/* Run PROGRAM with its N ROUTES (kept, not copied) until SIGTERM, SIGINT or SIGUSR1.  INIT (may be NULL) is called
+ * after configuration, before threads start.  Returns what main returns, of sysexits.h: EX_OK, EX_CONFIG (all that is
+ * wrong was said on stderr), EX_USAGE (no listening socket), EX_SOFTWARE or EX_OSERR (libfcgi, threads, descriptors). */
 int app_run(const char *program, struct route *routes, size_t n, void (*init)(void));
 
 #define APP_INIT(program, ROUTES, init)                                             \

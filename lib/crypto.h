@@ -26,6 +26,7 @@
 #define CRYPTO_UUID_SIZE 37   /* with the NUL */
 #define CRYPTO_OTP_SIZE 7
 
+/* LEN random bytes of OpenSSL's generator, fit for keys. */
 void crypto_random(void *buf, size_t len);
 
 /* Six decimal digits, each of the million codes equally likely. */
@@ -38,12 +39,15 @@ void crypto_uuid7(char out[CRYPTO_UUID_SIZE]);
 
 /* ---- hashes and encodings ---- */
 
+/* FIPS 180-4. */
 void crypto_sha256(const void *data, size_t len, uint8_t out[32]);
 
-/* The same of what comes in pieces.  NULL when there is no memory; crypto_sha256_end frees it. */
+/* The same of what comes in pieces.  NULL when there is no memory; owned by the caller until crypto_sha256_end. */
 struct crypto_sha256 *crypto_sha256_begin(void);
 void crypto_sha256_add(struct crypto_sha256 *s, const void *data, size_t len);
 void crypto_sha256_end(struct crypto_sha256 *s, uint8_t out[32]);
+
+/* HMAC-SHA256 (RFC 2104) under a key that is used once. */
 void crypto_hmac(const void *key, size_t key_len, const void *data, size_t len, uint8_t out[32]);
 
 /* HMAC-SHA256 under a key that stays: register it once (from any thread; it is copied), then use the
@@ -82,6 +86,8 @@ enum crypto_purpose { CRYPTO_SEAL, CRYPTO_HASH };
 /* Add a data key.  VERSION ≥ 1; a version that is there already is left as it is.  False only when
  * the ring is full (256 keys). */
 bool crypto_keyring_add(enum crypto_purpose purpose, uint32_t version, const uint8_t key[CRYPTO_KEY_LEN]);
+
+/* Whether VERSION is there. */
 bool crypto_keyring_has(enum crypto_purpose purpose, uint32_t version);
 
 /* The highest version, which seals; 0 when there is none. */

@@ -38,12 +38,14 @@ struct sql {
 
 /* ---- the lower layer ---- */
 
-/* Called once before threads start: where to connect, what the connections are called there, and how many
- * seconds a statement may take (0: as many as it likes).  The server ends it then (57014); when it does not
- * even say that, the connection is given up (08006) and made anew: nobody waits for ever. */
+/* Called once before threads start: where to connect, what the connections are called there (both kept, not copied),
+ * how many of them requests share, and how many seconds a statement may take (0: as many as it likes).  The server
+ * ends it then (57014); when it does not even say that, the connection is given up (08006) and made anew: nobody
+ * waits for ever. */
 void db_init(const char *url, const char *application, int pool_size, int timeout_s);
 
-/* A connection of one's own; opened at its first use and again after it broke.  Never NULL. */
+/* A connection of one's own, for one thread at a time; opened at its first use and again after it broke.  Never NULL:
+ * without memory the process aborts.  Owned by the caller until db_close; db_close(NULL) does nothing. */
 struct db *db_open(void);
 void db_close(struct db *db);
 
@@ -79,7 +81,7 @@ bool db_load_keys(struct db *db);
  * False, and a line in the log, when it does not open. */
 bool db_unseal(const char *field, const char *value, size_t len, char *out, size_t *out_len);
 
-/* ---- the upper layer: within a request ---- */
+/* ---- the upper layer: within a request; what is returned lives as long as it ---- */
 
 const struct rows *db_rows_(struct req *r, struct sql *sql, const char *const *param, int n);
 const struct rows *db_row_(struct req *r, struct sql *sql, const char *const *param, int n, bool must);

@@ -29,15 +29,17 @@ struct db_call {
     const struct rows *rows;   /* the answer, NULL until then or when it failed */
 };
 
-/* Make sure there is a living connection. */
+/* Make sure there is a living connection.  False, logged, when there is none: db_sqlstate says "08001". */
 bool db_connect(struct db *db);
 
-/* The row of a SELECT in plain SQL, to be cleared; NULL on failure. */
+/* The rows of a SELECT in plain SQL, the caller's to clear; NULL on failure, which costs the connection. */
 PGresult *db_ask(struct db *db, const char *text);
 
 /* Send N statements and one Sync, read all answers.  False when any failed.  The arena's handler for no
  * memory is called, if at all, before anything is sent. */
 bool db_pipeline(struct db *db, struct arena *a, struct db_call *calls, int n);
+
+/* For PQsetNoticeReceiver: notices quote values, so nobody writes them down. */
 void db_ignore_notice(void *ctx, const PGresult *res);
 
 /* How the columns of statement ID are written, from the first answer RES to it; for ever.  NULL when there is no
@@ -45,8 +47,8 @@ void db_ignore_notice(void *ctx, const PGresult *res);
 const struct rows_columns *rows_columns(int id, const PGresult *res);
 
 /* The pool: connections that requests borrow. */
-void db_pool_init(int size);
-struct db *db_pool_get(void);       /* waits for one */
-void db_pool_put(struct db *db);
+void db_pool_init(int size);        /* once, before threads start */
+struct db *db_pool_get(void);       /* waits for one; never NULL */
+void db_pool_put(struct db *db);    /* what it is in, a transaction say, is the giver's to have ended */
 
 #endif

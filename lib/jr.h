@@ -58,6 +58,7 @@ char *jr_text(struct arena *a, struct jr v, size_t *len);
 /* Whether a string is TEXT. */
 bool jr_is(struct jr v, const char *text);
 
+/* Whether V is true, the value. */
 bool jr_true(struct jr v);
 
 /* Whether V is a number of digits alone, from MIN to MAX: it is then in N. */

@@ -6,7 +6,8 @@
  *
  * KEY names a member of the open object, a constant of plain ASCII; it is NULL for an element of an
  * array and for the outermost value.  A NULL string is written as null.  Strings are UTF-8 (as
- * everything in the database is); ill-formed bytes become U+FFFD.  One thread at a time. */
+ * everything in the database is); ill-formed bytes become U+FFFD.  Nothing here fails: where there is no
+ * memory the arena's handler is called.  One thread at a time. */
 #ifndef SELLIKO_JW_H
 #define SELLIKO_JW_H
 
@@ -25,11 +26,15 @@ void jw_object(struct jw *j, const char *key);
 void jw_array(struct jw *j, const char *key);
 void jw_end(struct jw *j);
 
+/* A string, NUL-terminated or of LEN bytes; escaped as RFC 8259 §7 says. */
 void jw_str(struct jw *j, const char *key, const char *s);
 void jw_strn(struct jw *j, const char *key, const char *s, size_t len);
+
 void jw_int(struct jw *j, const char *key, int64_t n);
 void jw_bool(struct jw *j, const char *key, bool b);
 void jw_null(struct jw *j, const char *key);
+
+/* PAISE as a number of rupees (money_json). */
 void jw_rupees(struct jw *j, const char *key, int64_t paise);
 
 /* TEXT as PostgreSQL writes a timestamptz in UTC ("2026-11-22 10:11:12.3456+00"), written as

@@ -10,7 +10,11 @@
  * Readers take a field from the JSON body or the form (body_…) or from the query string (query_…).
  * One that does not find what it wants notes the field and returns zero, so that all input is read
  * first and judged once, and the caller hears of every wrong field at once.  Text is trimmed.  What
- * they return lives as long as the request. */
+ * they return lives as long as the request.
+ *
+ * The first reader of a body reads and parses it: one that is too long (413), of another content type (415) or no
+ * JSON object (400) ends the request there.  Where there is no memory the request ends with a 503.  A request, and
+ * all that is here, belongs to the thread of its handler. */
 #ifndef SELLIKO_REQ_H
 #define SELLIKO_REQ_H
 
@@ -61,7 +65,8 @@ const struct user *req_user(struct req *r);
 /* A header ("Authorization"), NULL when it is not there. */
 const char *req_header(struct req *r, const char *name);
 
-/* The raw body, NUL-terminated, read whole (bounded by the route's limit). */
+/* The raw body, *LEN bytes and a NUL behind them, read whole and once.  One that is longer than the route allows
+ * ends the request (413), one that ends early, too (400). */
 const char *req_body(struct req *r, size_t *len);
 
 /* Up to N bytes of the body into BUF, for those that read it as a stream: the number of bytes, 0 at
@@ -81,6 +86,9 @@ enum source { FROM_BODY, FROM_QUERY };
 /* Whether the field was sent: JSON null and an empty form field count as left out; an empty query
  * value does not (it is a value of no type). */
 bool in_has(struct req *r, enum source s, const char *name);
+
+/* Each of these reads a field that must be there: one that may be left out is asked for with in_has first.  NULL, 0 or
+ * false, and the field is noted, when it is not there or not what is wanted. */
 
 /* MIN to MAX characters (code points) after trimming.  MIN 0: may be left out, which gives "".
  * No control characters; in_lines admits tab and line ends. */
@@ -111,9 +119,10 @@ const char *body_object(struct req *r, const char *name, size_t max);
 /* The JSON value of a member, for shapes that no reader has; JR_ABSENT when it is left out or null. */
 struct jr body_json(struct req *r, const char *name);
 
-/* Note that NAME is wrong (a constant or arena text): "must be …". */
+/* Note that NAME is wrong: MESSAGE, "must be …".  Both are constants or of the request's arena. */
 void wrong(struct req *r, const char *name, const char *message);
 
+/* Whether anything was, so far. */
 bool bad_input(struct req *r);
 
 /* A person's id to filter a list by, NULL for none; OTHERS becomes true when it is not the caller's (who
@@ -152,7 +161,7 @@ struct page in_page(struct req *r);
  * any bytes; both are copied by reference and live as long as the request. */
 void req_form_field(struct req *r, const char *name, const char *value, size_t len);
 
-/* Parameters for statements. */
+/* Parameters for statements, as PostgreSQL reads them; they live as long as the request. */
 const char *p_int(struct req *r, int64_t n);
 const char *p_bool(bool b);
 
@@ -173,12 +182,15 @@ int reply_status(reply made);   /* its HTTP status */
 reply ok(struct req *r);        /* 200, with what answer() holds */
 reply created(struct req *r);   /* 201 */
 
-/* Another kind of body (metrics, the webhook's challenge, the verdict on a file URL). */
+/* Another kind of body (metrics, the webhook's challenge, the verdict on a file URL).  CONTENT_TYPE and the LEN bytes
+ * of BODY are kept, not copied, until the answer is out; so are those of replay. */
 reply plain(struct req *r, int status, const char *content_type, const char *body, size_t len);
 
 /* A finished JSON answer from before (idempotency). */
 reply replay(struct req *r, int status, const char *body, size_t len);
 
+/* The refusal E with its own sentence, or a better one, with what error_extra holds; a 401 says WWW-Authenticate, a 503
+ * Retry-After. */
 reply fail(struct req *r, enum error e);
 reply failf(struct req *r, enum error e, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
@@ -188,24 +200,29 @@ reply refuse_input(struct req *r);
 /* 400 with one wrong field, for what only a look-up can tell. */
 reply fail_field(struct req *r, const char *name, const char *message);
 
-/* Members beside error and code ("minimumBid", "allowed"): write them before fail(). */
+/* An open object for members beside error and code ("minimumBid", "allowed"): write them before fail(). */
 struct jw *error_extra(struct req *r);
 
-/* A response header; NAME and VALUE without line ends. */
+/* A response header, at most sixteen of them, 16 KB in all (more is a bug); NAME and VALUE without line ends, kept, not
+ * copied.  The same name again replaces the value. */
 void header(struct req *r, const char *name, const char *value);
 
-/* What a page's "pagination" says: TOTAL rows in all. */
+/* Write the member "pagination" into answer()'s object: TOTAL rows in all. */
 void answer_pagination(struct req *r, const struct page *page, int64_t total);
 
-/* Count one request against the rate limit NAME ("send-otp") for KEY (no personal data in clear):
- * false when it is too many, and then fail with refuse_rate.  Sets the RateLimit-… headers. */
+/* Count one request against the rule NAME of RATE_LIMITS ("send-otp") for KEY (no personal data in clear), in a round
+ * trip of its own: false when it is too many, and then fail with refuse_rate (429).  Sets the RateLimit-… headers.
+ * A rule that is off admits everybody. */
 bool rate_ok(struct req *r, const char *name, const char *key);
+
+/* The headers alone, for what another statement has counted: HITS in the window that ends in RESET_S seconds. */
 void rate_headers(struct req *r, const char *name, int hits, int reset_s);
 reply refuse_rate(struct req *r);
 
 /* ---- giving up: our trouble, not the caller's ---- */
 
-/* End the request with E now, from wherever it is (not from inside a library's callback). */
+/* End the request with E now, from wherever it is (not from inside a library's callback): fields and members noted so
+ * far are forgotten, the transaction is rolled back, what the arena owns is released. */
 _Noreturn void give_up(struct req *r, enum error e);
 
 #endif

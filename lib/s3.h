@@ -56,8 +56,8 @@ struct s3_call {
 };
 
 /* Make the N CALLS within WITHIN_S seconds, and come back when each has its result.  True when all are S3_OK.  After a
- * failure no other call is begun where STOP says so.  A DELETE of what is not there is S3_OK; a PUT is checked by the service against its SHA-256,
- * which stays with the object. */
+ * failure no other call is begun where STOP says so.  A DELETE of what is not there is S3_OK; a PUT is checked by the
+ * service against its SHA-256, which stays with the object. */
 bool s3_run(struct s3 *s3, struct s3_call *calls, size_t n, int within_s, bool stop);
 
 /* Call EACH for every object whose key begins with PREFIX, in the order of keys, or (FOLDERS) for what

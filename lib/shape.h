@@ -1,14 +1,14 @@
 /* shape -- the interface's types, as columns of a statement and as JSON: one place for each, so that a
  * listing looks the same wherever it is met.
  *
- * A macro gives the columns of a type for a statement's select list (db.h says how their names become
- * JSON).  What one may see is decided by the statement itself: FULL is an SQL expression, true for those who may see a listing
- * whole; SHAPE_SEES_ALL is the usual one, with the viewer's id (or null) as $1.  The role comes from
+ * A macro gives the columns of a type for a statement's select list (rows.h says how their names become
+ * JSON).  What one may see is decided by the statement itself: FULL is an SQL expression, true for those who may
+ * see a listing whole; SHAPE_SEES_ALL is the usual one, with the viewer's id (or null) as $1.  The role comes from
  * the table, so that no round trip is spent on asking it first. */
 #ifndef SELLIKO_SHAPE_H
 #define SELLIKO_SHAPE_H
 
-#include "db.h"
+#include "rows.h"
 
 #include <stdint.h>
 

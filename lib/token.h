@@ -36,7 +36,8 @@ enum token_result {
 /* SECRET is JWT_SECRET; kept, not copied. */
 void token_init(const char *secret);
 
-/* Write the token of CLAIMS with a NUL into OUT; its length. */
+/* Write the token of CLAIMS with a NUL into OUT (JWS compact serialization, RFC 7515 §7.1); its length.  Claims that
+ * do not fit are a bug. */
 size_t token_make(const struct token_claims *claims, char out[TOKEN_MAX + 1]);
 
 /* Judge the LEN bytes at S at the time NOW (Unix seconds).  CLAIMS are set for TOKEN_OK and
@@ -48,9 +49,11 @@ enum token_result token_verify(const char *s, size_t len, int64_t now, struct to
 #define TOKEN_REFRESH_SIZE 44        /* with the NUL */
 #define TOKEN_REFRESH_HASH_SIZE 67   /* \x, 64 hex digits (bytea's text form), NUL */
 
+/* A new one, with its NUL. */
 void token_refresh_new(char out[TOKEN_REFRESH_SIZE]);
 
-/* False when S cannot be a refresh token of ours. */
+/* What the database keeps of the LEN bytes at S.  False, and OUT is not set, when they cannot be a refresh token of
+ * ours. */
 bool token_refresh_hash(const char *s, size_t len, char out[TOKEN_REFRESH_HASH_SIZE]);
 
 #endif

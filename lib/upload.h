@@ -57,7 +57,8 @@ struct upload_field {
     size_t len;
 };
 
-/* A file: a part with a file's name, or of a type that no text is of.  A file input that was left empty (no name, no byte) is not among the files. */
+/* A file: a part with a file's name, or of a type that no text is of.  A file input that was left empty (no name, no
+ * byte) is not among the files. */
 struct upload_file {
     const char *name;     /* of the field */
     const char *filename; /* as the client calls it, "" when it does not: for showing to a person at most */
