@@ -16,7 +16,13 @@ clock_ns(void)
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-/* The same in milliseconds. */
+/* The same in microseconds, and in milliseconds. */
+static inline int64_t
+clock_us(void)
+{
+    return (int64_t)(clock_ns() / 1000);
+}
+
 static inline int64_t
 clock_ms(void)
 {

@@ -44,7 +44,7 @@ address_of(struct engineio *server, const char *text)
     struct address *a = must_alloc(sizeof(*a));
     memcpy(a->key, key, sizeof(key));
     a->tokens = server->settings.opens_per_address_minute;
-    a->filled_us = lapse_now_us();
+    a->filled_us = clock_us();
     table_add(&server->addresses, &a->by_key, a->key, sizeof(a->key));
     lapse_add(&server->forgetting, &a->forgetting, a->filled_us);
     return a;
@@ -65,7 +65,7 @@ address_admit(struct engineio *server, const char *text)
 {
     const struct engineio_settings *set = &server->settings;
     struct address                 *a = address_of(server, text);
-    int64_t                         now_us = lapse_now_us();
+    int64_t                         now_us = clock_us();
 
     if (set->sessions_per_address && a->sessions >= set->sessions_per_address)
         return false;
@@ -94,7 +94,7 @@ void
 address_give_back(struct engineio *server, struct address *a)
 {
     if (--a->sessions == 0)
-        lapse_add(&server->forgetting, &a->forgetting, lapse_now_us());
+        lapse_add(&server->forgetting, &a->forgetting, clock_us());
 }
 
 void

@@ -1,9 +1,9 @@
 #include "feed.h"
 
 #include "arena.h"
+#include "clock.h"
 #include "db.h"
 #include "frame.h"
-#include "lapse.h"
 #include "log.h"
 #include "metrics.h"
 #include "must.h"
@@ -360,7 +360,7 @@ run(void *arg)
     if (!feed->arena)
         abort();
     while (goes_on(feed)) {
-        int64_t begun_us = lapse_now_us();
+        int64_t begun_us = clock_us();
         arena_reset(feed->arena);
         if (!keep_listening(feed) || !read_news(feed)) {
             wait_for(feed, -1, RETRY_MS);
@@ -370,9 +370,9 @@ run(void *arg)
         /* An announcement may have come in with the answers, and then no byte will tell of it. */
         int64_t sweep_us = begun_us + SWEEP_MS * 1000;
         while (conn && goes_on(feed) && !was_woken(conn) && PQstatus(conn) == CONNECTION_OK &&
-               lapse_now_us() < sweep_us)
-            wait_for(feed, PQsocket(conn), (sweep_us - lapse_now_us()) / 1000 + 1);
-        wait_for(feed, -1, spacing_ms(feed) - (lapse_now_us() - begun_us) / 1000);
+               clock_us() < sweep_us)
+            wait_for(feed, PQsocket(conn), (sweep_us - clock_us()) / 1000 + 1);
+        wait_for(feed, -1, spacing_ms(feed) - (clock_us() - begun_us) / 1000);
     }
     db_close(feed->db);
     arena_free(feed->arena);

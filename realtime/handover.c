@@ -153,7 +153,7 @@ handover_await(struct conn *conn)
     conn->hangup.data = conn;
     conn->watching = true;
     ev_io_start(server->loop, &conn->hangup);
-    lapse_add(&server->handovers, &conn->closing, lapse_now_us());
+    lapse_add(&server->handovers, &conn->closing, clock_us());
 }
 
 void

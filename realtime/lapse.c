@@ -1,21 +1,11 @@
 #include "lapse.h"
 
 #include <stddef.h>
-#include <time.h>
-
-int64_t
-lapse_now_us(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
-}
 
 static void
 arm(struct lapse_queue *q)
 {
-    int64_t wait_us = q->head->due_us - lapse_now_us();
+    int64_t wait_us = q->head->due_us - clock_us();
 
     ev_timer_stop(q->loop, &q->timer);
     ev_now_update(q->loop); /* the loop's idea of now may be a long batch of callbacks old */
@@ -27,7 +17,7 @@ static void
 ripe(struct ev_loop *loop, ev_timer *timer, int revents)
 {
     struct lapse_queue *q = timer->data;
-    int64_t             now_us = lapse_now_us();
+    int64_t             now_us = clock_us();
 
     (void)loop;
     (void)revents;

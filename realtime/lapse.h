@@ -4,9 +4,12 @@
  * to which new waits are appended is sorted by itself: adding and removing are O(1), and only the
  * head needs a timer of the event loop.
  *
- * A queue belongs to one event loop.  Nodes live inside the caller's structures; nothing is allocated. */
+ * A queue belongs to one event loop.  Nodes live inside the caller's structures; nothing is allocated.  All times
+ * are those of clock_us. */
 #ifndef REALTIME_LAPSE_H
 #define REALTIME_LAPSE_H
+
+#include "clock.h"
 
 #include <ev.h>
 #include <stdbool.h>
@@ -28,9 +31,6 @@ struct lapse_queue {
     void (*due)(struct lapse_queue *, struct lapse_node *); /* the node is out of the queue by then */
     void *owner;
 };
-
-/* CLOCK_MONOTONIC in microseconds: what all times here are in. */
-int64_t lapse_now_us(void);
 
 /* An empty queue whose nodes wait length_ms and are then handed to due. */
 void lapse_begin(struct lapse_queue *q, struct ev_loop *loop, unsigned length_ms,

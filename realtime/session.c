@@ -49,7 +49,7 @@ session_open(struct engineio *server, const struct engineio_endpoint *endpoint, 
     s->address = address_of(server, address);
     address_take(s->address);
     server->n_open++;
-    lapse_add(&server->pings, &s->heartbeat, lapse_now_us());
+    lapse_add(&server->pings, &s->heartbeat, clock_us());
     return s;
 }
 
@@ -161,7 +161,7 @@ reap(struct engineio_session *s)
         return;
     }
     s->state = SESSION_LINGERING;
-    lapse_add(&server->lingering, &s->heartbeat, lapse_now_us());
+    lapse_add(&server->lingering, &s->heartbeat, clock_us());
 }
 
 void
@@ -246,7 +246,7 @@ overdue(const struct engineio_session *s)
         due_us += s->server->pongs.length_us;
     else if (node->queue != &s->server->pongs)
         return false;
-    return lapse_now_us() >= due_us;
+    return clock_us() >= due_us;
 }
 
 static void

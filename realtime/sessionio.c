@@ -44,7 +44,7 @@ receive(struct engineio_session *s, const struct enginepacket *packet)
             deliver(s, packet->data, packet->len, false);
         break;
     case ENGINEPACKET_PONG:
-        lapse_add(&s->server->pings, &s->heartbeat, lapse_now_us());
+        lapse_add(&s->server->pings, &s->heartbeat, clock_us());
         break;
     case ENGINEPACKET_CLOSE:
         session_leave(s, "transport close", END_ASKED, LWS_CLOSE_STATUS_NORMAL);

@@ -335,7 +335,7 @@ within_rate(struct client *c)
 
     if (!set->packets_per_second)
         return true;
-    int64_t now_us = lapse_now_us();
+    int64_t now_us = clock_us();
     c->tokens += (double)(now_us - c->filled_us) * set->packets_per_second / 1e6;
     if (c->tokens > set->packet_burst)
         c->tokens = set->packet_burst;
@@ -374,7 +374,7 @@ on_open(struct engineio_session *s, void *app)
     c->io = io;
     c->session = s;
     c->tokens = io->settings.packet_burst;
-    c->filled_us = lapse_now_us();
+    c->filled_us = clock_us();
     engineio_set_data(s, c);
     lapse_add(&io->connecting, &c->connecting, c->filled_us);
 }

@@ -236,7 +236,7 @@ transport_close(struct conn *ws, unsigned short code)
     handover_end(ws);
     ws->role = CONN_CLOSING;
     ws->status = code;
-    lapse_add(&ws->server->closing, &ws->closing, lapse_now_us());
+    lapse_add(&ws->server->closing, &ws->closing, clock_us());
     lws_callback_on_writable(ws->wsi);
 }
 

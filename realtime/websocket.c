@@ -67,7 +67,7 @@ websocket_begin(struct engineio *server, struct lws *wsi, struct conn *conn)
         s->probe = conn;
         conn->session = s;
         conn->role = CONN_PROBE;
-        lapse_add(&server->upgrades, &s->upgrade, lapse_now_us());
+        lapse_add(&server->upgrades, &s->upgrade, clock_us());
         return 0;
     }
 
