@@ -1,4 +1,4 @@
--- sum_order, update_user, recent_activity, purge: what administrators see and decide, and what is thrown away.
+-- sum_orders, update_user, recent_activity, purge: what administrators see and decide, and what is thrown away.
 -- Commits, for two connections that act at once see only what is committed.
 \ir fixtures.inc
 SELECT no_plan();

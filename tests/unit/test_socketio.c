@@ -149,7 +149,7 @@ json_ends_where_its_value_ends(void **state)
 
 struct engineio_session {
     void       *data;
-    char        sent[4096]; /* what was sent since last_sent, separated by | */
+    char        sent[4096]; /* what was sent since the last says(), separated by | */
     size_t      sent_len;
     size_t      n_sent;
     const char *closed;
