@@ -8,6 +8,7 @@ const crypto = require('node:crypto');
 const { spawn, execFileSync } = require('node:child_process');
 const { own, until, signIn, several, makeListing, approve, mustBid, ended, TOP } = require('../api/lib');
 const { Bucket } = require('./lib/bucket');
+const utility = require('./lib/utility');
 
 const bucket = new Bucket('selliko-backup', 'selliko-again');
 const kept = bucket.in('selliko-backup'), again = bucket.in('selliko-again');
@@ -23,18 +24,9 @@ let client, admin, vendors, sold;
 
 after(() => bucket.stop());
 
-function start(name, args = [], env = {}) {
-  const { uid, gid } = fs.statSync(w.state);
-  const p = spawn(path.join(w.state, 'app', name), args, { cwd: '/', env: { PATH: '/usr/bin:/bin', SELLIKO_CONF: path.join(w.state, 'selliko.conf'), ...env }, ...(process.getuid() === 0 && { uid, gid }) });
-  let out = '', err = '';
-  p.stdout.on('data', (c) => { out += c; });
-  p.stderr.on('data', (c) => { err += c; });
-  p.ended = new Promise((resolve) => { p.on('close', (code, signal) => resolve({ code, signal, out, err })); });
-  return p;
-}
-const utility = (name) => `libexec/selliko/cron/${name}`;
-const backup = (args = [], env = {}) => start(utility('selliko-backup'), args, { BACKUP_DIR: PLACE, ...env }).ended;
-const restore = (args = [], env = {}) => start(utility('selliko-restore'), args, { BACKUP_DIR: PLACE, ...env }).ended;
+const start = (...a) => utility.start(w, ...a);
+const backup = (args = [], env = {}) => start(utility.cron('selliko-backup'), args, { BACKUP_DIR: PLACE, ...env }).ended;
+const restore = (args = [], env = {}) => start(utility.cron('selliko-restore'), args, { BACKUP_DIR: PLACE, ...env }).ended;
 const silent = (r) => assert.deepEqual(r, { code: 0, signal: null, out: '', err: '' });
 const state = () => JSON.parse(w.sql("SELECT value FROM service_state WHERE name = 'backup'"));
 const sha256 = (b) => crypto.createHash('sha256').update(b).digest('hex');
@@ -150,7 +142,7 @@ test('one that is killed, or whose bucket goes away, is not taken for a backup, 
   const before = await complete();
   for (const at of [/database\.dump/, /\/files\//, /\/ABOUT/]) {
     await makeListing(w, client);
-    const p = start(utility('selliko-backup'), [], { BACKUP_DIR: PLACE });
+    const p = start(utility.cron('selliko-backup'), [], { BACKUP_DIR: PLACE });
     bucket.fault = (req) => { if (req.method !== 'GET' && at.test(req.url)) p.kill('SIGKILL'); };
     await p.ended;
     bucket.fault = null;
@@ -257,11 +249,7 @@ test('bucket to bucket: all is destroyed, and restored it is as it was', { timeo
   await w.quickstart();
   assert.equal(w.sql('SELECT count(*) FROM listings'), '0');
   await w.quickstart('stop');
-  const pg = path.join(w.state, 'pg');
-  const { uid, gid } = fs.statSync(pg);
-  const pgCtl = (...a) => execFileSync('/usr/lib/postgresql/15/bin/pg_ctl', ['-D', pg, '-w', '-s', ...a], { cwd: '/', stdio: 'ignore', ...(process.getuid() === 0 && { uid, gid }) });
-  pgCtl('-l', path.join(w.state, 'log/postgresql.log'), 'start');
-  try { silent(await restore(['--force', '--from', `${PLACE}/${(await complete()).at(-1)}`])); } finally { pgCtl('-m', 'fast', 'stop'); }
+  await utility.databaseAlone(w, async () => { silent(await restore(['--force', '--from', `${PLACE}/${(await complete()).at(-1)}`])); });
   await w.quickstart();
   const is = rows(w.setting('DATABASE_URL'));
   for (const t of TABLES) if (t !== 'users') assert.equal(is[t], was.rows[t], t);

@@ -6,21 +6,12 @@ const fs = require('node:fs');
 const path = require('node:path');
 const { spawn, execFileSync } = require('node:child_process');
 const { own, until, signIn, several, makeListing, approve, mustBid, bid, ended, TOP } = require('../api/lib');
+const utility = require('./lib/utility');
 
 const w = own({ RATE_LIMITS: 'off' });
 let client, admin, vendors, sold, open;
 
-// A utility as the user of the service runs it, who is the owner of the state folder
-function start(name, args = [], env = {}) {
-  const { uid, gid } = fs.statSync(w.state);
-  const p = spawn(path.join(w.state, 'app/libexec/selliko/cron', name), args, {
-    cwd: '/', env: { PATH: '/usr/bin:/bin', SELLIKO_CONF: path.join(w.state, 'selliko.conf'), ...env }, ...(process.getuid() === 0 && { uid, gid }) });
-  let out = '', err = '';
-  p.stdout.on('data', (c) => { out += c; });
-  p.stderr.on('data', (c) => { err += c; });
-  p.ended = new Promise((resolve) => { p.on('close', (code, signal) => resolve({ code, signal, out, err })); });
-  return p;
-}
+const start = (name, ...a) => utility.start(w, utility.cron(name), ...a);
 const run = (...a) => start(...a).ended;
 const dir = () => path.join(w.state, 'backup');
 const backups = () => fs.readdirSync(dir()).filter((n) => n.startsWith('selliko-')).sort();
@@ -236,18 +227,13 @@ test('all is destroyed, the walk-through\'s phones too, and restored it is as it
   assert.equal(w.sql('SELECT count(*) FROM listings'), '0');
   await w.quickstart('stop');
 
-  // The database alone, as an administrator would start it
-  const pg = path.join(w.state, 'pg');
-  const { uid, gid } = fs.statSync(pg);
-  const pgCtl = (...a) => execFileSync('/usr/lib/postgresql/15/bin/pg_ctl', ['-D', pg, '-w', '-s', ...a], { cwd: '/', stdio: 'ignore', ...(process.getuid() === 0 && { uid, gid }) });
-  pgCtl('-l', path.join(w.state, 'log/postgresql.log'), 'start');
-  try {
+  await utility.databaseAlone(w, async () => {
     let r = await run('selliko-restore', ['--from', path.join(safe, name)]);
     assert.equal(r.code, 1);
     assert.match(r.err, /not empty/);
     r = await run('selliko-restore', ['--from', path.join(safe, name), '--force']);
     silent(r);
-  } finally { pgCtl('-m', 'fast', 'stop'); }
+  });
   fs.rmSync(safe, { recursive: true });
 
   await w.quickstart();

@@ -7,22 +7,14 @@ const net = require('node:net');
 const path = require('node:path');
 const { spawn, execFileSync } = require('node:child_process');
 const { own, until, freePort, TOP } = require('../api/lib');
+const { start, who } = require('./lib/utility');
 
 const w = own();
 // As the server's administrator
 const admin = (text, db = 'postgres') => execFileSync('psql', ['-XqAt', '-v', 'ON_ERROR_STOP=1', '-d', url(db, 'postgres'), '-c', text], { encoding: 'utf8' }).trim();
 let at;   // how a database of this cluster is named, but for its name
 const url = (db, user = 'selliko') => `postgresql://${user}@/${db}?${at}`;
-const who = () => { const { uid, gid } = fs.statSync(w.state); return process.getuid() === 0 ? { uid, gid } : {}; };
-
-async function ctl(args, env = {}) {
-  const p = spawn(path.join(w.state, 'app/sbin/sellikoctl'), args, { cwd: '/', env: { PATH: process.env.PATH, SELLIKO_CONF: path.join(w.state, 'selliko.conf'), ...env }, ...who() });
-  let out = '', err = '';
-  p.stdout.on('data', (c) => { out += c; });
-  p.stderr.on('data', (c) => { err += c; });
-  const code = await new Promise((r) => { p.on('close', r); });
-  return { code, out, err };
-}
+const ctl = (args, env) => start(w, 'sbin/sellikoctl', args, env).ended;
 const says = async (env, line) => { const { out } = await ctl(['doctor'], env); assert.match(out, line); return out; };
 const well = async (env, line) => assert.doesNotMatch((await ctl(['doctor'], env)).out, line);
 const database = (name, options = 'OWNER selliko') => { admin(`CREATE DATABASE ${name} TEMPLATE template0 ${options}`); return { DATABASE_URL: url(name) }; };
@@ -132,7 +124,7 @@ test('a pooler is fine in session mode, where the whole service works through it
   async function pooler(mode) {
     const port = await freePort();
     fs.writeFileSync(path.join(dir, `${mode}.ini`), `[databases]\n* = ${at.replace(/^host=/, 'host=')} user=selliko\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = ${port}\nunix_socket_dir =\nauth_type = any\npool_mode = ${mode}\ndefault_pool_size = 60\nmax_client_conn = 500\n`);
-    const p = spawn('pgbouncer', ['-q', path.join(dir, `${mode}.ini`)], { stdio: 'ignore', env: { PATH: '/usr/bin:/bin:/usr/sbin' }, ...who() });
+    const p = spawn('pgbouncer', ['-q', path.join(dir, `${mode}.ini`)], { stdio: 'ignore', env: { PATH: '/usr/bin:/bin:/usr/sbin' }, ...who(w) });
     poolers.push(p);
     const env = { DATABASE_URL: `postgresql://selliko@127.0.0.1:${port}/pooled` };
     await until('the pooler answers', async () => (await ctl(['doctor'], env)).out.includes('pooler'));
@@ -150,7 +142,7 @@ test('a pooler is fine in session mode, where the whole service works through it
     try {
       assert.equal(await sh('tests/walkthrough'), 0, 'a phone is sold through the pooler');
       for (const args of [[], ['--verify']]) {
-        const p = spawn(path.join(dir, 'state/app/libexec/selliko/cron/selliko-backup'), args, { cwd: '/', stdio: 'ignore', env: { PATH: '/usr/bin:/bin', SELLIKO_CONF: path.join(dir, 'state/selliko.conf') }, ...who() });
+        const p = spawn(path.join(dir, 'state/app/libexec/selliko/cron/selliko-backup'), args, { cwd: '/', stdio: 'ignore', env: { PATH: '/usr/bin:/bin', SELLIKO_CONF: path.join(dir, 'state/selliko.conf') }, ...who(w) });
         assert.equal(await new Promise((r) => { p.on('exit', r); }), 0, `selliko-backup ${args}`);
       }
     } finally { await sh('quickstart', 'stop'); }

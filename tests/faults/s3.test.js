@@ -5,10 +5,10 @@ const assert = require('node:assert/strict');
 const crypto = require('node:crypto');
 const fs = require('node:fs');
 const path = require('node:path');
-const { spawn } = require('node:child_process');
 const { own, signIn, several, submit, makeListing, approve, mustBid, photos } = require('../api/lib');
 const { fourPhotos } = require('../api/lib/auctions');
 const { Bucket } = require('./lib/bucket');
+const { start, cron } = require('./lib/utility');
 
 const bucket = new Bucket();
 // A session's token, as temporary credentials have it, is part of every signature.
@@ -25,17 +25,9 @@ const fetchFile = (url, o) => w.get(pathOf(url), null, o);
 const locally = () => ['listings', 'verification', 'staging'].flatMap((d) => { try { return fs.readdirSync(path.join(w.uploads(), d)); } catch { return []; } });
 const rows = async () => Number(await w.sqlLater('SELECT count(*) FROM listings'));
 
-// A utility as the user of the service runs it
-function utility(name, args = [], env = {}) {
-  const { uid, gid } = fs.statSync(w.state);
-  const p = spawn(path.join(w.state, 'app', name), args, { cwd: '/', env: { PATH: '/usr/bin:/bin', SELLIKO_CONF: path.join(w.state, 'selliko.conf'), ...env }, ...(process.getuid() === 0 && { uid, gid }) });
-  let out = '', err = '';
-  p.stdout.on('data', (c) => { out += c; });
-  p.stderr.on('data', (c) => { err += c; });
-  return Object.assign(new Promise((resolve) => { p.on('close', (code, signal) => resolve({ code, signal, out, err })); }), { process: p });
-}
-const purge = () => utility('libexec/selliko/cron/selliko-purge', ['--verbose']);
-const ctl = (args, env) => utility('sbin/sellikoctl', args, env);
+const run = (...a) => { const p = start(w, ...a); return Object.assign(p.ended, { process: p }); };
+const purge = () => run(cron('selliko-purge'), ['--verbose']);
+const ctl = (args, env) => run('sbin/sellikoctl', args, env);
 
 test('a listing\'s files are in the bucket, complete, typed and immutable, and nowhere else', async () => {
   const l = await makeListing(w, client, {}, { ...fourPhotos(), billPhoto: photos.pdf() });

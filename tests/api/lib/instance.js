@@ -10,21 +10,9 @@ const os = require('node:os');
 const path = require('node:path');
 const { promisify } = require('node:util');
 const { request, raw, parseRaw } = require('./http');
+const { sleep, until } = require('./until');
 
 const TOP = path.resolve(__dirname, '../../..');
-const sleep = (ms) => new Promise((r) => { setTimeout(r, ms); });
-
-// Ask again until it is so; the contract's promises are about what happens, not how fast this machine is.
-async function until(what, ask, seconds = 30) {
-  const end = Date.now() + seconds * 1000;
-  for (;;) {
-    const answer = await ask();
-    if (answer) return answer;
-    if (Date.now() > end) throw new Error(`not within ${seconds} s: ${what}`);
-    await sleep(50);
-  }
-}
-
 function freePort() {
   return new Promise((resolve) => { const s = net.createServer(); s.listen(0, '127.0.0.1', () => { const { port } = s.address(); s.close(() => resolve(port)); }); });
 }

@@ -10,20 +10,10 @@ const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 const graphApi = require('../../graph-api/graph-api');
+const { sleep, until } = require('../../api/lib/until');
 
 const TOP = path.resolve(__dirname, '../../..');
 const BUILD = process.env.BUILD_DIR ?? path.join(TOP, 'build');
-const sleep = (ms) => new Promise((r) => { setTimeout(r, ms); });
-
-async function until(what, ask, seconds = 20) {
-  const end = Date.now() + seconds * 1000;
-  for (;;) {
-    const answer = await ask();
-    if (answer) return answer;
-    if (Date.now() > end) throw new Error(`not within ${seconds} s: ${what}`);
-    await sleep(20);
-  }
-}
 
 const psql = (url, text, input) => execFileSync('psql', ['-XqAt', '-v', 'ON_ERROR_STOP=1', '-d', url, ...(text ? ['-c', text] : [])],
   { encoding: 'utf8', input, maxBuffer: 64 << 20, stdio: ['pipe', 'pipe', 'pipe'] }).trim();

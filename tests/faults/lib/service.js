@@ -9,18 +9,10 @@ const net = require('node:net');
 const os = require('node:os');
 const path = require('node:path');
 const readline = require('node:readline');
+const { sleep, until } = require('../../api/lib/until');
 
 const TOP = path.resolve(__dirname, '../../..');
 const run = promisify(execFile);
-const sleep = (ms) => new Promise((r) => { setTimeout(r, ms); });
-async function until(what, ask, seconds = 60) {
-  for (const end = Date.now() + seconds * 1000; ;) {
-    const answer = await ask();
-    if (answer) return answer;
-    if (Date.now() > end) throw new Error(`not within ${seconds} s: ${what}`);
-    await sleep(50);
-  }
-}
 const freePort = () => new Promise((resolve) => { const s = net.createServer(); s.listen(0, '127.0.0.1', () => { const { port } = s.address(); s.close(() => resolve(port)); }); });
 const kill = (pid, signal) => { try { process.kill(pid, signal); return true; } catch { return false; } };
 
