@@ -13,8 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* 2,048 pages of 20 orders are about 40 MB. */
-enum { SETS = 512, WAYS = 4 };
+/* The bytes are what is bounded: some 400 pages of 20 orders.  (As many as there are slots would be 40 MB.) */
+enum { SETS = 512, WAYS = 4, BYTES = 8 << 20 };
 
 struct kept {
     atomic_int users;
@@ -25,6 +25,7 @@ struct kept {
 static struct {
     pthread_mutex_t lock;
     uint64_t clock;
+    size_t bytes, hand;   /* of all lists; the slot whose list goes next when they are too many */
     struct slot {
         char key[KEPT_KEY_MAX];
         uint64_t asked;
@@ -39,6 +40,12 @@ set_of(const char *key)
     for (const char *s = key; *s != '\0'; s++)
         h = (h ^ (unsigned char)*s) * 16777619u;
     return table.slot[h % SETS];
+}
+
+static size_t
+size_of(const struct kept *kept)
+{
+    return kept != NULL ? sizeof *kept + kept->version_len + kept->list_len : 0;
 }
 
 static void
@@ -109,6 +116,26 @@ slot_for(const char *key)
     return s;
 }
 
+/* KEPT instead of what S has; the lock is held. */
+static void
+hold_instead(struct slot *s, struct kept *kept)
+{
+    table.bytes += size_of(kept) - size_of(s->kept);
+    let_go(s->kept);
+    s->kept = kept;
+}
+
+/* The others go in turn, until all fit; the lock is held. */
+static void
+make_room(const struct slot *newest)
+{
+    for (; table.bytes > BYTES; table.hand = (table.hand + 1) % (SETS * WAYS)) {
+        struct slot *s = &table.slot[table.hand / WAYS][table.hand % WAYS];
+        if (s != newest)
+            hold_instead(s, NULL);
+    }
+}
+
 void
 kept_put(struct arena *a, const char *key, const struct rows *rows, struct jw *j, size_t from)
 {
@@ -127,10 +154,9 @@ kept_put(struct arena *a, const char *key, const struct rows *rows, struct jw *j
 
     pthread_mutex_lock(&table.lock);
     struct slot *s = slot_for(key);
-    struct kept *former = s->kept;
     memcpy(s->key, key, strlen(key) + 1);
-    s->kept = kept;
+    hold_instead(s, kept);
     s->asked = ++table.clock;
+    make_room(s);
     pthread_mutex_unlock(&table.lock);
-    let_go(former);
 }

@@ -17,7 +17,7 @@
  * again after four thousand million, therefore the hour is part of a key, as it is for the signed URLs in a list; and
  * by a server that lost its last transactions, therefore so is the epoch of the database's connections (db.h).
  *
- * Kept in this process alone, a bounded number of lists; any thread. */
+ * Kept in this process alone, a bounded number of lists and of bytes; any thread. */
 #ifndef SELLIKO_KEPT_H
 #define SELLIKO_KEPT_H
 

@@ -163,6 +163,28 @@ of_a_set_the_one_least_asked_for_goes(void **state)
 }
 
 static void
+all_lists_together_are_bounded_and_the_newest_is_there(void **state)
+{
+    (void)state;
+    char *text = test_malloc(KEPT_LIST_MAX + 1), key[20];
+    memset(text, '1', KEPT_LIST_MAX);
+    text[KEPT_LIST_MAX] = '\0';
+    for (int i = 0; i < 4 * BYTES / KEPT_LIST_MAX; i++) {
+        struct arena *a = arena_new();
+        snprintf(key, sizeof key, "much %d", i);
+        put(key, "1", text);
+        assert_non_null(kept_find(a, key));
+        arena_free(a);
+    }
+    size_t bytes = 0;
+    for (int i = 0; i < SETS * WAYS; i++)
+        bytes += size_of(table.slot[i / WAYS][i % WAYS].kept);
+    assert_in_range(bytes, BYTES - 2 * KEPT_LIST_MAX, BYTES);
+    assert_int_equal(bytes, table.bytes);
+    test_free(text);
+}
+
+static void
 what_is_too_long_is_not_kept(void **state)
 {
     (void)state;
@@ -188,12 +210,13 @@ what_there_is_no_memory_for_is_not_kept_and_the_former_stays(void **state)
 {
     (void)state;
     struct arena *a = arena_new();
-    put("scarce", "1", "\"the first\"");
+    const char *scarce = key_now(a, "scarce");
+    put(scarce, "1", "\"the first\"");
     no_memory = true;
-    put("scarce", "2", "\"the second\"");
+    put(scarce, "2", "\"the second\"");
     no_memory = false;
-    assert_string_equal(written(a, kept_find(a, "scarce")), "[\"the first\"]");
-    assert_true(is(a, "scarce", "1"));
+    assert_string_equal(written(a, kept_find(a, scarce)), "[\"the first\"]");
+    assert_true(is(a, scarce, "1"));
     arena_free(a);
 }
 
@@ -239,6 +262,7 @@ main(void)
         cmocka_unit_test(in_another_hour_or_over_a_later_connection_the_same_versions_are_not_believed),
         cmocka_unit_test(who_has_found_a_list_has_it_after_it_was_replaced),
         cmocka_unit_test(of_a_set_the_one_least_asked_for_goes),
+        cmocka_unit_test(all_lists_together_are_bounded_and_the_newest_is_there),
         cmocka_unit_test(what_is_too_long_is_not_kept),
         cmocka_unit_test(what_there_is_no_memory_for_is_not_kept_and_the_former_stays),
         cmocka_unit_test(a_list_is_whole_while_it_is_replaced),
