@@ -151,3 +151,37 @@ test('a migration that gives a statement other columns costs the requests that m
   assert.equal(first.status, 503, first.text);   // its connection had prepared the statement
   assert.equal((await until('the page is there again', async () => { const r = await look(); assert.notEqual(r.status, 500, r.text); return r.status === 200 && r; })).status, 200);
 });
+
+test('an answer that bids does not know is our trouble: a 500 that is logged, and no bid', { timeout: 120000 }, async () => {
+  const [client, vendor, admin] = await Promise.all([signIn(w), signIn(w, 'VENDOR'), signIn(w, 'ADMIN')]);
+  const l = await liveListing(w, client, admin);
+  const real = w.sql("SELECT pg_get_functiondef('place_bids'::regproc)");
+  const other = real.replace(/AS \$function\$[^]*\$function\$/, () => `AS $other$ BEGIN
+      RETURN NEXT jsonb_populate_record(NULL::bid_answer, '{"n": 1, "code": "unheard_of", "hits": 1, "reset_s": 60}');
+    END $other$`);
+  assert.notEqual(other, real);
+  w.sql(other);
+  try {
+    const r = await bid(w, vendor, l.id, 20000);
+    assert.deepEqual([r.status, r.body.code], [500, 'internal']);
+  } finally { w.sql(real); }
+  assert.match(w.log('bids'), /place_bids gave an unknown code.*unheard_of/);
+  assert.equal((await mustBid(w, vendor, l.id, 20000)).bid.amount, 20000);
+});
+
+test('an event that cannot be read keeps no other waiting', { timeout: 120000 }, async (t) => {
+  const [client, agent, admin] = await Promise.all([signIn(w), signIn(w, 'AGENT'), signIn(w, 'ADMIN')]);
+  const l = await liveListing(w, client, admin);
+  const s = io(w.base, { auth: { token: agent.token }, forceNew: true }), heard = [];
+  t.after(() => s.disconnect());
+  s.onAny((name, e) => heard.push([name, e.timeLeft]));
+  await new Promise((r) => { s.once('connect', r); });
+  assert.equal((await s.timeout(5000).emitWithAck('join_room', { listingId: l.id })).success, true);
+  w.sql('ALTER TABLE agent_tasks RENAME COLUMN description TO description_away');
+  try {
+    w.sql(`INSERT INTO events (name, user_id, listing_id, ref, data) VALUES ('task_assigned', '${agent.id}', NULL, gen_random_uuid(), '{}');
+           INSERT INTO events (name, listing_id, data) VALUES ('auction_ending', '${l.id}', '{"timeLeft": 7}')`);
+    await until('the room is told', () => heard.some(([name, left]) => name === 'auction_ending' && left === 7));
+  } finally { w.sql('ALTER TABLE agent_tasks RENAME COLUMN description_away TO description'); }
+  assert.match(w.log('gateway'), /events are left out/);
+});

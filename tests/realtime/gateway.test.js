@@ -336,6 +336,17 @@ describe('nothing too early, nothing lost, nothing twice', () => {
     assert.deepEqual(s.heard.auction_ending.map(([e]) => e.timeLeft), Array.from({ length: 2020 }, (_, i) => i + 1));
   });
 
+  test('of more events than are read at once none is passed over', async () => {
+    const [crowd, id] = quickListing(w, owner.id, { n: 2 });
+    const s = await connected();
+    await s.join(id);
+    w.sql(`INSERT INTO events (name, listing_id, data)
+           SELECT 'auction_ending', CASE WHEN n IN (1, 5000, 5001, 12000) THEN '${id}'::uuid ELSE '${crowd}' END, jsonb_build_object('timeLeft', n)
+           FROM generate_series(1, 12000) n ORDER BY n`);
+    await s.hears('auction_ending', 4, 10);
+    assert.deepEqual(s.heard.auction_ending.map(([e]) => e.timeLeft), [1, 5000, 5001, 12000]);
+  });
+
   test('a client that comes and goes while bids fall loses none and hears none twice', async () => {
     const id = live(owner, { asking: 900000 });
     const s = await connected(undefined, { transports: ['websocket'] });
