@@ -111,8 +111,8 @@ place_bid(struct req *r)
         return fail(r, ERR_ACCOUNT_DISABLED);
     if (strcmp(code, "forbidden") == 0)
         return fail(r, ERR_FORBIDDEN);
-    log_error("place_bids gave an unknown code", log_s("code", code));   /* LCOV_EXCL_LINE: it has no other */
-    give_up(r, ERR_INTERNAL);                                            /* LCOV_EXCL_LINE */
+    log_error("place_bids gave an unknown code", log_s("code", code));
+    give_up(r, ERR_INTERNAL);
 }
 
 /* ---- looking ---- */

@@ -46,20 +46,12 @@ slot_of(const char *key)
     return &table.slot[h % SLOTS];
 }
 
-/* Wait for a landing, at most until END_MS. */
+/* Wait for a landing, at most until END_MS, whatever becomes of the time of day meanwhile. */
 static void
 wait_until(int64_t end_ms)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);   /* the clock of a condition as it is initialised above */
-    int64_t left = end_ms - clock_ms();
-    t.tv_sec += left / 1000;
-    t.tv_nsec += (left % 1000) * 1000000;
-    if (t.tv_nsec >= 1000000000) {
-        t.tv_sec++;
-        t.tv_nsec -= 1000000000;
-    }
-    pthread_cond_timedwait(&table.landed, &table.lock, &t);
+    struct timespec t = { .tv_sec = end_ms / 1000, .tv_nsec = end_ms % 1000 * 1000000 };
+    pthread_cond_clockwait(&table.landed, &table.lock, CLOCK_MONOTONIC, &t);   /* clock_ms()'s */
 }
 
 /* True: *TOTAL is what was counted.  False: the caller is to count, as flight F. */

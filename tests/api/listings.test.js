@@ -352,6 +352,9 @@ test('file URLs are signed for a folder and an hour or two; nginx serves the byt
   assert.ok([403, 404].includes((await file(`${l.id}/device/..%2fbill%2fbill.pdf`)).status));
   assert.ok([400, 403, 404].includes((await w.request('GET', `/files/../../../../etc/passwd${url.search}`)).status));
   assert.equal((await file(`${l.id}/device/photo1_full.jpg`, '')).status, 403, 'unsigned');
+  const signed = (at) => `?exp=${at}&kid=${url.searchParams.get('kid')}&sig=${crypto.createHmac('sha256', w.setting('FILE_URL_SECRET')).update(`listings/${l.id}/device\n${at}`).digest().subarray(0, 16).toString('base64url')}`;
+  assert.equal((await file(`${l.id}/device/photo1_full.jpg`, signed(exp + 1))).status, 200, 'whoever has the secret signs as the service does');
+  assert.equal((await file(`${l.id}/device/photo1_full.jpg`, signed(Math.floor(Date.now() / 1000) - 1))).status, 403, 'expired');
   for (const name of ['exp', 'kid', 'sig']) {
     const q = new URLSearchParams(url.search);
     const v = q.get(name);
@@ -591,6 +594,19 @@ test('the same key and form get the first answer again, whatever the boundary', 
   assert.equal((await submit(w, client, fields({ ...over, color: 'Red' }), tiny(), key)).body.code, 'idempotency_key_reused', 'another field');
   assert.equal((await submit(w, client, fields(over), { ...tiny(), devicePhoto3: photos.jpeg(64, 48, 9) }, key)).body.code, 'idempotency_key_reused', 'another photo');
   assert.equal((await submit(w, stranger, fields({ imei1: imei() }), tiny(), key)).status, 201, 'another person\'s key is another key');
+});
+
+test('a refusal is kept as well: the same key and form hear it again, also when they would succeed by now', async () => {
+  const over = { imei1: imei() };
+  const key = { headers: { 'idempotency-key': crypto.randomUUID() } };
+  const other = (await submit(w, stranger, fields(over), tiny())).body.listing;
+  const form = fields(over);
+  const refusal = await submit(w, client, form, tiny(), key);
+  assert.deepEqual([refusal.status, refusal.body.code], [409, 'duplicate_imei']);
+  assert.equal((await w.put(`/listings/${other.id}/approve`, { approved: false, rejectionReason: 'No' }, admin.token)).status, 200);   // the IMEI is free
+  const again = await submit(w, client, form, tiny(), key);
+  assert.deepEqual([again.status, again.body.code, again.body.error], [409, 'duplicate_imei', refusal.body.error]);
+  assert.equal((await submit(w, client, form, tiny(), { headers: { 'idempotency-key': crypto.randomUUID() } })).status, 201, 'another key is another try');
 });
 
 test('one that comes while the first is under way waits for it', async () => {

@@ -83,6 +83,16 @@ test('pages', async () => {
   assert.deepEqual((({ listings, pagination: { page, hasNext, hasPrev } }) => ({ listings, page, hasNext, hasPrev }))(await look('&page=2147483648')), { listings: [], page: 2147483648, hasNext: false, hasPrev: true });
 });
 
+test('a search as long as it may be is counted right as well', async () => {
+  const long = Array(38).fill('case').join(' ');
+  for (const search of ['velvet case', `velvet ${long}`]) {
+    const r = await w.get(`/marketplace?brand=${brand}&limit=1&search=${encodeURIComponent(search)}`, a.token);
+    assert.deepEqual([r.body.listings.map((l) => l.model).join(), r.body.pagination.total], ['Cheap', 1], search);
+  }
+  const none = await w.get(`/marketplace?brand=${brand}&page=2&search=${encodeURIComponent(`velvet ${long}`)}`, a.token);
+  assert.deepEqual([none.body.listings, none.body.pagination.total], [[], 1]);
+});
+
 test('a page\'s rows are one each, also when many have the same price and time', async () => {
   const own = `Pq${crypto.randomBytes(4).toString('hex')}`;
   const ids = quickListing(w, client.id, { brand: own, n: 45 });

@@ -70,10 +70,13 @@ test('listings is killed in the middle of uploads: a listing is whole or not the
   let going = true;
   const sender = async () => { while (going) answers.push(await submit(w, client, {}, files).catch((e) => ({ status: 0, text: e.message }))); };
   const all = [sender(), sender()];
-  for (let i = 0; i < 4; i++) { await new Promise((r) => { setTimeout(r, 700); }); kill('listings'); }
-  await until('uploads work again', async () => answers.length > 0 && answers.at(-1).status === 201, 30);
-  going = false;
-  await Promise.all(all);
+  try {
+    for (let i = 0; i < 4; i++) { await new Promise((r) => { setTimeout(r, 700); }); kill('listings'); }
+    await until('uploads work again', async () => answers.length > 0 && answers.at(-1).status === 201, 80);
+  } finally {   // who went on sending would keep the tests after this one from their end
+    going = false;
+    await Promise.all(all);
+  }
   for (const r of answers) assert.ok([201, 0, 502, 503, 504].includes(r.status), r.text);
   const rows = w.sql(`SELECT id FROM listings WHERE client_id = '${client.id}' AND status = 'pending'`).split('\n').filter(Boolean);
   for (const id of rows) assert.equal(fs.readdirSync(path.join(w.uploads(), 'listings', id, 'device')).length, 16, 'a listing without its photos');
