@@ -30,6 +30,54 @@ must(bool ok)
     }
 }
 
+/* ---- OpenSSL's memory ---- */
+
+/* It gets what it asks for, or the program ends and says why.  While OpenSSL makes itself ready, for us, libpq or
+ * libcurl, it does not look whether it got memory, and what it could not make then is missing as long as the
+ * process lives.  Otherwise these do what its own do. */
+static void *
+given(void *p)
+{
+    if (p == NULL) {
+        /* LCOV_EXCL_START: no memory; tests/faults/failnth.test.js has it fail */
+        log_error("no memory for OpenSSL");
+        abort();
+        /* LCOV_EXCL_STOP */
+    }
+    return p;
+}
+
+static void *
+openssl_malloc(size_t size, const char *file, int line)
+{
+    (void)file;
+    (void)line;
+    return size == 0 ? NULL : given(malloc(size));
+}
+
+static void
+openssl_free(void *p, const char *file, int line)
+{
+    (void)file;
+    (void)line;
+    free(p);
+}
+
+static void *
+openssl_realloc(void *p, size_t size, const char *file, int line)
+{
+    (void)file;
+    (void)line;
+    return size > 0 ? given(realloc(p, size)) : (free(p), NULL);
+}
+
+/* Before main, since it is refused once OpenSSL has allocated anything. */
+static void __attribute__((constructor))
+set_openssl_memory(void)
+{
+    (void)CRYPTO_set_mem_functions(openssl_malloc, openssl_realloc, openssl_free);
+}
+
 /* ---- a thread's contexts ---- */
 
 /* Fetching an algorithm or setting a key costs more than using it, so each thread keeps its contexts,

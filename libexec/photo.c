@@ -14,7 +14,7 @@
  *     error undecodable       broken, cut short or forged
  *     error too_large         more than 50 megapixels, by its header
  *     error storage           a result could not be written (disk full)
- *     error internal          this program could not do its work: standard error says why
+ *     error internal          this program could not do its work, for want of memory, say: standard error says why
  *
  * and the exit status is 0.  No line means that the file killed the worker, or, with exit status
  * IMAGE_UNSAID, that it could not be written.  After anything but ok, what
@@ -28,6 +28,7 @@
  *
  * What makes it fast: libjpeg halves while it decodes (a result within 95 % of its bound is taken as it
  * is), each size is made from the one before, and turning comes after shrinking. */
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -108,6 +109,71 @@ give_up(const char *what)
     complain(what);
     answer("error internal\n");
 }
+
+/* ---- memory ---------------------------------------------------------------------------------------
+ *
+ * Whoever asks for memory here gets it, or this ends: these stand before the C library's for every library of the
+ * process.  Without memory ImageMagick goes on without what it could not make (a profile, the subsampling), follows a
+ * pointer that it did not get, or ends in a way of its own that waits for ever for a lock that it holds itself. */
+#if !SANITIZED   /* ASan's own do so */
+static void *
+had(void *p, size_t size)
+{
+    struct rusage used = {0};
+
+    if (p != NULL || size == 0)
+        return p;
+    /* does the picture want too much, or is this machine's memory gone? */
+    getrusage(RUSAGE_SELF, &used);
+    if (size > MEMORY_MAX_BYTES / 16 || (unsigned long)used.ru_maxrss > MEMORY_MAX_BYTES / 4 / 1024)
+        answer("error undecodable\n");
+    errno = ENOMEM;
+    give_up("memory");
+}
+
+#define NEXT(name) \
+    static __typeof__(&name) next; \
+    if (next == NULL) \
+        next = (__typeof__(&name))dlsym(RTLD_NEXT, #name)
+
+void *
+malloc(size_t size)
+{
+    NEXT(malloc);
+    return had(next(size), size);
+}
+
+void *
+calloc(size_t n, size_t size)
+{
+    NEXT(calloc);
+    return had(next(n, size), n == 0 ? 0 : size);
+}
+
+void *
+realloc(void *p, size_t size)
+{
+    NEXT(realloc);
+    return had(next(p, size), size);
+}
+
+int
+posix_memalign(void **p, size_t align, size_t size)
+{
+    NEXT(posix_memalign);
+    int error = next(p, align, size);
+    if (error == ENOMEM)
+        had(NULL, size);
+    return error;
+}
+
+void *
+aligned_alloc(size_t align, size_t size)
+{
+    NEXT(aligned_alloc);
+    return had(next(align, size), size);
+}
+#endif
 
 /* ---- what the process may do --------------------------------------------------------------------- */
 
@@ -406,8 +472,6 @@ first_frame(struct source src, const struct imagehead *head)
     const uint32_t sizes[] = {(uint32_t)(len - 8), 10, head->width - 1, head->height - 1};
     unsigned char *s = calloc(1, len);
 
-    if (s == NULL)
-        give_up("calloc");
     memcpy(s, "RIFF....WEBPVP8X", 16);
     for (unsigned i = 0; i < 4; i++) {
         s[4 + i] = (unsigned char)(sizes[0] >> 8 * i);
@@ -561,8 +625,6 @@ apply_profile(MagickWand *wand)
     out = malloc(width * BAND_ROWS * 3);
     result = NewMagickWand();
     black = NewPixelWand();
-    if (in == NULL || out == NULL)
-        give_up("malloc");
     must(MagickNewImage(result, width, height, black));
     for (size_t y = 0; y < height; y += BAND_ROWS) {
         size_t rows = height - y < BAND_ROWS ? height - y : BAND_ROWS;

@@ -2,12 +2,18 @@
  *
  *   LD_PRELOAD=failnth.so FAILNTH=/path/to/control FAILNTH_PROGRAM=name program
  *
- * The control file is mapped by the program and written by the test: four 64-bit numbers,
+ * The control file is mapped by the program and written by the test: five 64-bit numbers,
  *
  *   kind   which calls are counted (enum kind), 0 for none
  *   left   the call that makes this 0 fails
  *   failed how many failed
  *   seen   how many were counted
+ *   stack  0; or the one call stack whose calls are counted; or 1: every call is, and its stack is noted
+ *
+ * and a table of the noted stacks with how many calls each made.  A library repeats a call thousands of times from the
+ * same place; it fails no differently the hundredth time, so the first and the last of each stack stand for all.  A
+ * stack is known by a hash of its return addresses, relative to where each library was loaded: it is the same
+ * in the next run and in another process.
  *
  * The failing call's backtrace goes to stderr.  Only the process that is called FAILNTH_PROGRAM looks at
  * the file, not those that it starts.
@@ -19,6 +25,7 @@
 #include <errno.h>
 #include <execinfo.h>
 #include <fcntl.h>
+#include <link.h>
 #include <poll.h>
 #include <pthread.h>
 #include <spawn.h>
@@ -38,8 +45,15 @@
 
 enum kind { K_NONE, K_MALLOC, K_READ, K_WRITE, K_RENAME, K_FSYNC, K_OPEN, K_PQ, K_CURL, K_PROCESS };
 
+enum { STACKS = 1 << 16, FRAMES = 40 };
+
 static struct control {
     _Atomic int64_t kind, left, failed, seen;
+    _Atomic uint64_t stack;
+    struct {
+        _Atomic uint64_t stack;
+        _Atomic int64_t calls;
+    } noted[STACKS];
 } *control;
 
 __attribute__((constructor)) static void
@@ -59,11 +73,55 @@ begin(void)
         control = map;
 }
 
+/* FNV-1a. */
+static uint64_t
+stack_of_call(void)
+{
+    void *frame[FRAMES];
+    int n = backtrace(frame, FRAMES);
+    uint64_t hash = 0xcbf29ce484222325;
+
+    for (int i = 0; i < n; i++) {
+        struct dl_find_object object;
+        uintptr_t at = (uintptr_t)frame[i];
+        const char *name = "";
+        if (_dl_find_object(frame[i], &object) == 0) {
+            at -= object.dlfo_link_map->l_addr;
+            name = object.dlfo_link_map->l_name;
+        }
+        for (int shift = 0; shift < 48; shift += 8)
+            hash = (hash ^ (at >> shift & 0xff)) * 0x100000001b3;
+        for (; *name != '\0'; name++)
+            hash = (hash ^ (unsigned char)*name) * 0x100000001b3;
+    }
+    return hash | 2;   /* neither 0 nor 1 */
+}
+
+static void
+note(uint64_t stack)
+{
+    for (size_t i = stack % STACKS, tries = 0; tries < STACKS; i = (i + 1) % STACKS, tries++) {
+        uint64_t there = 0;
+        if (atomic_compare_exchange_strong(&control->noted[i].stack, &there, stack) || there == stack) {
+            control->noted[i].calls++;
+            return;
+        }
+    }
+}
+
 static bool
 fails(enum kind kind)
 {
     if (control == NULL || control->kind != kind)
         return false;
+    uint64_t wanted = control->stack;
+    if (wanted != 0) {
+        uint64_t stack = stack_of_call();
+        if (wanted == 1)
+            note(stack);
+        else if (stack != wanted)
+            return false;
+    }
     control->seen++;
     if (atomic_fetch_sub(&control->left, 1) != 1)
         return false;

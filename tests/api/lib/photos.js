@@ -58,6 +58,34 @@ function exif(data, orientation) {
   return Buffer.concat([data.subarray(0, 2), head, body, data.subarray(2)]);
 }
 
+// With a profile of its own, a gamma of 2.2 over sRGB's primaries (ICC.1:2001-04), which is converted away.
+function profiled(data) {
+  const s15 = (...n) => { const b = Buffer.alloc(4 * n.length); n.forEach((x, i) => b.writeInt32BE(Math.round(x * 65536), 4 * i)); return b; };
+  const text = (s) => Buffer.concat([Buffer.from(s), Buffer.alloc(4 - s.length % 4)]);
+  const xyz = (...n) => Buffer.concat([Buffer.from('XYZ \0\0\0\0'), s15(...n)]);
+  const gamma = Buffer.concat([Buffer.from('curv\0\0\0\0\0\0\0\x01'), Buffer.from([2, 0x33, 0, 0])]);
+  const desc = Buffer.alloc(12 + 8 + 80);
+  desc.write('desc'); desc.writeUInt32BE(6, 8); desc.write('gamma', 12);
+  const tags = { desc, cprt: Buffer.concat([Buffer.from('text\0\0\0\0'), text('none')]), wtpt: xyz(0.9642, 1, 0.8249),
+    rXYZ: xyz(0.4361, 0.2225, 0.0139), gXYZ: xyz(0.3851, 0.7169, 0.0971), bXYZ: xyz(0.1431, 0.0606, 0.7141), rTRC: gamma, gTRC: gamma, bTRC: gamma };
+  const names = Object.keys(tags), head = Buffer.alloc(128 + 4 + 12 * names.length), parts = [head];
+  let at = head.length;
+  head.writeUInt32BE(names.length, 128);
+  names.forEach((name, i) => {
+    head.write(name, 132 + 12 * i); head.writeUInt32BE(at, 136 + 12 * i); head.writeUInt32BE(tags[name].length, 140 + 12 * i);
+    parts.push(tags[name]); at += tags[name].length;
+  });
+  head.writeUInt32BE(at, 0);
+  head.writeUInt32BE(0x02400000, 8);
+  head.write('mntrRGB XYZ ', 12);
+  head.write('acsp', 36);
+  s15(0.9642, 1, 0.8249).copy(head, 68);
+  const body = Buffer.concat([Buffer.from('ICC_PROFILE\0\x01\x01', 'latin1'), ...parts]);
+  const marker = Buffer.from([0xff, 0xe2, 0, 0]);
+  marker.writeUInt16BE(body.length + 2, 2);
+  return Buffer.concat([data.subarray(0, 2), marker, body, data.subarray(2)]);
+}
+
 // What ImageMagick says of an image: {format, width, height, colorspace, profiles, orientation}
 function identify(data, ...also) {
   const file = path.join(dir, `look-${process.pid}-${Math.random().toString(36).slice(2)}`);
@@ -85,4 +113,4 @@ function claiming(data, w, h) {
   throw new Error('no frame');
 }
 
-module.exports = { jpeg, small, large, png, webp, gif, cmyk, grey, halves, pdf, exif, identify, pixel, claiming };
+module.exports = { jpeg, small, large, png, webp, gif, cmyk, grey, halves, pdf, exif, profiled, identify, pixel, claiming };

@@ -52,7 +52,7 @@ class Workshop {
   write() {
     fs.writeFileSync(path.join(this.state, 'selliko.conf'), Object.entries(this.settings).map(([k, v]) => `${k}=${v}\n`).join(''), { mode: 0o600 });
   }
-  env() { return { PATH: process.env.PATH, SELLIKO_CONF: path.join(this.state, 'selliko.conf'), ...(process.env.ASAN_OPTIONS ? { ASAN_OPTIONS: process.env.ASAN_OPTIONS } : {}) }; }
+  env() { return { PATH: process.env.PATH, HOME: this.state, SELLIKO_CONF: path.join(this.state, 'selliko.conf'), ...(process.env.ASAN_OPTIONS ? { ASAN_OPTIONS: process.env.ASAN_OPTIONS } : {}) }; }
   async close() {
     for (const s of this.senders) s.process.kill('SIGKILL');
     await Promise.all([...this.senders].map((s) => s.ended));
