@@ -152,9 +152,7 @@ test('no password stands on a command line', async () => {
 test('a listing that is handed in while a backup runs is in it whole or not at all', async () => {
   let going = true;
   const sender = (async () => { while (going) await makeListing(w, client); })();
-  for (let i = 0; i < 2; i++) { silent(await run('selliko-backup')); silent(await run('selliko-backup', ['--verify'])); }
-  going = false;
-  await sender;
+  try { for (let i = 0; i < 2; i++) { silent(await run('selliko-backup')); silent(await run('selliko-backup', ['--verify'])); } } finally { going = false; await sender; }
 });
 
 test('restore refuses what is in use or not empty, and changes nothing then', async () => {

@@ -5,7 +5,7 @@ const { test } = require('node:test');
 const assert = require('node:assert/strict');
 const fs = require('node:fs');
 const path = require('node:path');
-const { execFileSync } = require('node:child_process');
+const { execFileSync, spawn } = require('node:child_process');
 const { io } = require('socket.io-client');
 const { own, until, sleep, signIn, liveListing, makeListing, approve, mustBid, bid, submit, askOtp, phone, messages } = require('../api/lib');
 
@@ -184,4 +184,30 @@ test('an event that cannot be read keeps no other waiting', { timeout: 120000 },
     await until('the room is told', () => heard.some(([name, left]) => name === 'auction_ending' && left === 7));
   } finally { w.sql('ALTER TABLE agent_tasks RENAME COLUMN description_away TO description'); }
   assert.match(w.log('gateway'), /events are left out/);
+});
+
+test('a connection that breaks while events are read: each is told, and told once', { timeout: 120000 }, async (t) => {
+  const [client, agent, admin] = await Promise.all([signIn(w), signIn(w, 'AGENT'), signIn(w, 'ADMIN')]);
+  const l = await liveListing(w, client, admin);
+  const s = io(w.base, { auth: { token: agent.token }, forceNew: true }), heard = [];
+  t.after(() => s.disconnect());
+  s.on('auction_ending', (e) => heard.push(e.timeLeft));
+  await new Promise((r) => { s.once('connect', r); });
+  assert.equal((await s.timeout(5000).emitWithAck('join_room', { listingId: l.id })).success, true);
+  // Tasks cannot be read, the room's events, which are read before them, can: the gateway has half of them in hand.
+  const holder = spawn('psql', ['-XqAt', '-d', w.setting('DATABASE_URL')], { stdio: ['pipe', 'ignore', 'inherit'] });
+  try {
+    holder.stdin.write('BEGIN; LOCK TABLE agent_tasks IN ACCESS EXCLUSIVE MODE;\n');
+    await until('the table is held', () => w.sql("SELECT count(*) FROM pg_locks WHERE relation = 'agent_tasks'::regclass AND mode = 'AccessExclusiveLock' AND granted") === '1');
+    w.sql(`INSERT INTO events (name, user_id, ref) VALUES ('task_assigned', '${agent.id}', gen_random_uuid());
+           INSERT INTO events (name, listing_id, data) SELECT 'auction_ending', '${l.id}', jsonb_build_object('timeLeft', n) FROM generate_series(1, 3) n`);
+    const WAITING = "FROM pg_stat_activity WHERE application_name = 'gateway' AND wait_event_type = 'Lock'";
+    await until('the gateway waits', () => w.sql(`SELECT count(*) ${WAITING}`) === '1');
+    w.sql(`SELECT pg_terminate_backend(pid) ${WAITING}`);
+    await until('it waits again', () => w.sql(`SELECT count(*) ${WAITING}`) === '1');
+    assert.deepEqual(heard, []);
+  } finally { holder.stdin.end('COMMIT;\n'); }
+  await until('the room is told', () => heard.length >= 3);
+  await sleep(1500);   // more than a sweep
+  assert.deepEqual(heard, [1, 2, 3]);
 });

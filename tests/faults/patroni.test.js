@@ -134,11 +134,14 @@ postgresql:
         if (over && r.status !== 201) await sleep(50);
       }
     })();
-    await until('bids are taken', () => taken.length >= 10);
-    await what();
-    await until('bids are taken again', async () => { const n = taken.length; await sleep(500); return taken.length > n; }, 60);
-    over = true;
-    await load;
+    try {
+      await until('bids are taken', () => taken.length >= 10);
+      await what();
+      await until('bids are taken again', async () => { const n = taken.length; await sleep(500); return taken.length > n; }, 60);
+    } finally {
+      over = true;
+      await load;
+    }
 
     for (const status of answers) assert.ok([200, 201, 503].includes(status), `an answer was ${status}`);
     const stored = w.sql(`SELECT (amount / 100)::text FROM bids WHERE listing_id = '${listing}' ORDER BY amount`).split('\n').map(Number);

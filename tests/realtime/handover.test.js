@@ -184,9 +184,15 @@ describe('handover', () => {
     while (used.has(free)) free++;
     const { uid, gid } = fs.statSync(w.state);
     const limit = (n) => execFileSync('prlimit', ['--pid', String(pid), `--nofile=${n}:`], process.getuid() === 0 ? { uid, gid } : {});
+    const hand = (how) => execFileSync(path.join(BUILD, 'tests/realtime/hand'), [path.join(w.state, 'run/gateway.sock'), how], { encoding: 'utf8', timeout: 30000 }).trim();
+    const before = descriptors(pid).length;
     limit(free + 1); // one number is left, and the connection takes it
     try {
-      assert.equal(execFileSync(path.join(BUILD, 'tests/realtime/hand'), [path.join(w.state, 'run/gateway.sock'), 'right'], { encoding: 'utf8', timeout: 30000 }).trim(), '101 accepted there:0{ there:40');
+      assert.equal(hand('right'), '101 accepted there:0{ there:40');
+      await until('that one is gone', () => descriptors(pid).length <= before);
+      assert.match(hand('datagram'), /^101 accepted there:(closed|nothing) there:(closed|nothing)$/, 'and lets go of what cannot');
+      await until('that one is gone, too', () => descriptors(pid).length <= before);
+      assert.equal(hand('right'), '101 accepted there:0{ there:40', 'with room for the next one');
     } finally { limit(1024); }
   });
 });
