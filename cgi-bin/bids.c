@@ -12,6 +12,7 @@
 #include "batch.h"
 #include "config.h"
 #include "crypto.h"
+#include "encoding.h"
 #include "idempotency.h"
 #include "log.h"
 #include "market.h"
@@ -67,7 +68,7 @@ body_hash(struct req *r)
     uint8_t hash[32];
     char hex[65];
     crypto_sha256(body, len, hash);
-    (void)crypto_hex(hex, hash, sizeof hash);
+    (void)encoding_hex(hex, hash, sizeof hash);
     return arena_printf(r->arena, "\\x%s", hex);
 }
 

@@ -13,6 +13,7 @@
 #include "app.h"
 #include "config.h"
 #include "crypto.h"
+#include "encoding.h"
 #include "fileurl.h"
 #include "form.h"
 #include "idempotency.h"
@@ -287,7 +288,7 @@ listing_create(struct req *r)
     struct phone p = { .id = "" };
     read_form(r, form, &p);
     char hex[65];
-    (void)crypto_hex(hex, form->digest, sizeof form->digest);
+    (void)encoding_hex(hex, form->digest, sizeof form->digest);
     const char *hash = arena_printf(r->arena, "\\x%s", hex);
     if (bad_input(r))
         return idempotency_refusal(r, ROUTE, hash, refuse_input(r));

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "config.h"
+#include "encoding.h"
 
 static const char *
 purpose_name(enum crypto_purpose purpose)
@@ -27,7 +28,7 @@ keys_load(PGconn *pg, char *why, size_t size)
         const char *hex = pg_text(res, i, "wrapped");
         enum crypto_purpose purpose = strcmp(pg_text(res, i, "purpose"), "hash") == 0 ? CRYPTO_HASH : CRYPTO_SEAL;
         uint32_t version = (uint32_t)pg_int(res, i, "version");
-        ssize_t len = crypto_unhex(wrapped, sizeof wrapped, hex, strlen(hex));
+        ssize_t len = encoding_unhex(wrapped, sizeof wrapped, hex, strlen(hex));
         if (len < 0 || !crypto_unwrap(config()->encryption_key, purpose, version, wrapped, (size_t)len, key)) {
             snprintf(why, size, "the %s key, version %u, does not open under this ENCRYPTION_KEY: "
                                 "put back the one under which it was made", purpose_name(purpose), version);
@@ -54,7 +55,7 @@ keys_make(PGconn *pg, enum crypto_purpose purpose, uint32_t version)
 
     crypto_random(key, sizeof key);
     crypto_wrap(config()->encryption_key, purpose, version, key, wrapped);
-    crypto_hex(text + 2, wrapped, sizeof wrapped);
+    encoding_hex(text + 2, wrapped, sizeof wrapped);
     snprintf(number, sizeof number, "%u", version);
     pg_clear(pg_query(pg, "INSERT INTO encryption_keys (purpose, version, wrapped) VALUES ($1, $2, $3)",
                      purpose_name(purpose), number, text));
@@ -90,9 +91,9 @@ cmd_keygen(int argc, char **argv)
     want_arguments(argc, argv, 0);
     for (size_t i = 0; i < (conf ? sizeof secrets / sizeof secrets[0] : 1); i++) {
         uint8_t bytes[32];
-        char text[CRYPTO_B64URL_SIZE(sizeof bytes)];
+        char text[ENCODING_B64URL_SIZE(sizeof bytes)];
         crypto_random(bytes, sizeof bytes);
-        crypto_b64url(text, bytes, sizeof bytes);
+        encoding_b64url(text, bytes, sizeof bytes);
         printf("%s%s%s\n", conf ? secrets[i] : "", conf ? "=" : "", text);
     }
     return CTL_OK;

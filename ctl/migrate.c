@@ -21,6 +21,7 @@
 
 #include "arena.h"
 #include "config.h"
+#include "encoding.h"
 
 #ifndef SELLIKO_DATADIR
 #define SELLIKO_DATADIR "/usr/share/selliko"
@@ -146,7 +147,7 @@ migrations_read(PGconn *pg, const char *dir)
         free(entry[i]);
         one->text = migrations_text(dir, one->name);
         crypto_sha256(one->text, strlen(one->text), hash);
-        crypto_hex(one->checksum, hash, sizeof hash);
+        encoding_hex(one->checksum, hash, sizeof hash);
         const char *known = recorded_checksum(recorded, one->name);
         one->state = known == NULL                       ? MIGRATION_PENDING
                      : strcmp(known, one->checksum) == 0 ? MIGRATION_APPLIED

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "arena.h"
+#include "encoding.h"
 
 /* ---- saying things ---- */
 
@@ -137,7 +138,7 @@ hash_file(const char *path, int64_t *size, char sha256[65])
     }
     if (good) {
         crypto_sha256(bytes, (size_t)st.st_size, hash);
-        (void)crypto_hex(sha256, hash, sizeof hash);
+        (void)encoding_hex(sha256, hash, sizeof hash);
         *size = st.st_size;
     }
     int error = errno;

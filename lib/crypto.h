@@ -37,7 +37,7 @@ void crypto_otp(char out[CRYPTO_OTP_SIZE]);
 void crypto_uuid4(char out[CRYPTO_UUID_SIZE]);
 void crypto_uuid7(char out[CRYPTO_UUID_SIZE]);
 
-/* ---- hashes and encodings ---- */
+/* ---- hashes ---- */
 
 /* FIPS 180-4. */
 void crypto_sha256(const void *data, size_t len, uint8_t out[32]);
@@ -59,22 +59,6 @@ void crypto_mac(int id, const void *data, size_t len, uint8_t out[32]);
 
 /* Equal content, in a time that depends on LEN only. */
 bool crypto_equal(const void *a, const void *b, size_t len);
-
-/* Lower-case hex of LEN bytes, with a NUL: OUT has 2 * LEN + 1.  Returns the length without the NUL. */
-size_t crypto_hex(char *out, const void *data, size_t len);
-
-/* Bytes of exactly HEX_LEN hex digits of either case; their number, or -1 when S is not that, or when
- * there are more than CAP. */
-ssize_t crypto_unhex(void *out, size_t cap, const char *s, size_t hex_len);
-
-/* Base64url without padding (RFC 4648 §5), with a NUL: OUT has CRYPTO_B64URL_SIZE(len).  Returns the
- * length without the NUL. */
-#define CRYPTO_B64URL_SIZE(len) (((len) * 4 + 2) / 3 + 1)
-size_t crypto_b64url(char *out, const void *data, size_t len);
-
-/* The inverse, strict: no padding, no white space, no stray bits in the last character, so that a
- * value has one spelling.  The number of bytes, or -1 when S is not that or has more than CAP. */
-ssize_t crypto_b64url_decode(void *out, size_t cap, const char *s, size_t len);
 
 /* ---- keyring ---- */
 

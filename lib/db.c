@@ -10,6 +10,7 @@
 #include "clock.h"
 #include "config.h"
 #include "crypto.h"
+#include "encoding.h"
 #include "log.h"
 #include "metrics.h"
 #include "replica.h"
@@ -533,7 +534,7 @@ db_load_keys(struct db *db)
         const char *hex = PQgetvalue(res, i, 2);
         enum crypto_purpose purpose = strcmp(PQgetvalue(res, i, 0), "hash") == 0 ? CRYPTO_HASH : CRYPTO_SEAL;
         uint32_t version = (uint32_t)strtoul(PQgetvalue(res, i, 1), NULL, 10);
-        ssize_t len = crypto_unhex(wrapped, sizeof wrapped, hex, strlen(hex));
+        ssize_t len = encoding_unhex(wrapped, sizeof wrapped, hex, strlen(hex));
         if (len < 0 || !crypto_unwrap(config()->encryption_key, purpose, version, wrapped, (size_t)len, key)) {
             log_error("a data key does not open: was ENCRYPTION_KEY changed?", log_i("version", version));
             good = false;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "crypto.h"
+#include "encoding.h"
 #include "valid.h"
 
 #define KID_LEN 8
@@ -30,7 +31,7 @@ add_key(const char *secret)
 
     keys[n_keys].mac = crypto_mac_new(secret, strlen(secret));
     crypto_mac(keys[n_keys].mac, label, sizeof label - 1, hash);
-    crypto_hex(keys[n_keys].kid, hash, KID_LEN / 2);
+    encoding_hex(keys[n_keys].kid, hash, KID_LEN / 2);
     n_keys++;
 }
 
@@ -53,7 +54,7 @@ sign(int mac, const char *folder, size_t folder_len, int64_t exp, char sig[SIG_L
     int n = snprintf(message, sizeof message, "%.*s\n%" PRId64, (int)folder_len, folder, exp);
     assert(n > 0 && (size_t)n < sizeof message);
     crypto_mac(mac, message, (size_t)n, hash);
-    crypto_b64url(sig, hash, SIG_BYTES);
+    encoding_b64url(sig, hash, SIG_BYTES);
 }
 
 size_t

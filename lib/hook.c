@@ -3,6 +3,7 @@
 
 #include "arena.h"
 #include "crypto.h"
+#include "encoding.h"
 #include "jr.h"
 
 #include <string.h>
@@ -13,7 +14,7 @@ hook_signed(const char *secret, const char *header, const void *body, size_t len
     static const char prefix[] = "sha256=";
     uint8_t right[32], given[32] = { 0 };
     bool whole = header != NULL && strncmp(header, prefix, sizeof prefix - 1) == 0
-                 && crypto_unhex(given, sizeof given, header + sizeof prefix - 1,
+                 && encoding_unhex(given, sizeof given, header + sizeof prefix - 1,
                                  strlen(header + sizeof prefix - 1)) == (ssize_t)sizeof given;
 
     crypto_hmac(secret, strlen(secret), body, len, right);

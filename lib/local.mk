@@ -10,6 +10,7 @@ lib_libselliko_a_SOURCES += lib/log.c lib/log.h
 lib_libselliko_a_SOURCES += lib/sentry.c lib/sentry.h
 lib_libselliko_a_SOURCES += lib/money.c lib/money.h
 lib_libselliko_a_SOURCES += lib/valid.c lib/valid.h
+lib_libselliko_a_SOURCES += lib/encoding.c lib/encoding.h
 lib_libselliko_a_SOURCES += lib/crypto.c lib/crypto.h
 lib_libselliko_a_SOURCES += lib/fileurl.c lib/fileurl.h
 lib_libselliko_a_SOURCES += lib/token.c lib/token.h

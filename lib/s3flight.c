@@ -2,6 +2,7 @@
 #include "s3_inside.h"
 
 #include "crypto.h"
+#include "encoding.h"
 #include "log.h"
 
 #include <errno.h>
@@ -154,7 +155,7 @@ map_file(struct s3flight *f, const char *path)
     f->bytes = at;
     f->call->size = st.st_size;
     crypto_sha256(at != NULL ? at : "", (size_t)st.st_size, hash);
-    (void)crypto_hex(f->call->sha256, hash, sizeof hash);
+    (void)encoding_hex(f->call->sha256, hash, sizeof hash);
     return true;
 }
 
@@ -175,7 +176,7 @@ s3flight_lend(struct s3flight *f, const void *data, size_t len)
     f->lent = true;
     f->call->size = (int64_t)len;
     crypto_sha256(data, len, hash);
-    (void)crypto_hex(f->call->sha256, hash, sizeof hash);
+    (void)encoding_hex(f->call->sha256, hash, sizeof hash);
 }
 
 /* ---- the request ---- */

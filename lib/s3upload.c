@@ -2,6 +2,7 @@
 #include "s3upload.h"
 
 #include "crypto.h"
+#include "encoding.h"
 #include "log.h"
 #include "s3_inside.h"
 
@@ -182,7 +183,7 @@ s3upload_end(struct s3upload *u, bool keep, int64_t *size, char sha256[65])
     }
     if (keep && result == S3_OK) {
         *size = u->size;
-        (void)crypto_hex(sha256, hash, sizeof hash);
+        (void)encoding_hex(sha256, hash, sizeof hash);
     }
     free(u->buf);
     free(u->etag);

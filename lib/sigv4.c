@@ -2,6 +2,7 @@
 #include "sigv4.h"
 
 #include "crypto.h"
+#include "encoding.h"
 
 #include <assert.h>
 #include <stdarg.h>
@@ -90,7 +91,7 @@ sign(const struct sigv4 *s, const char date[SIGV4_DATE_SIZE], const char *scope,
     uint8_t key[32];
 
     crypto_sha256(request->at, request->len, key);
-    (void)crypto_hex(hex, key, sizeof key);
+    (void)encoding_hex(hex, key, sizeof key);
     put(&string, "AWS4-HMAC-SHA256\n%s\n%s\n%s", date, scope, hex);
     int n = snprintf(secret, sizeof secret, "AWS4%s", s->secret);
     assert(!string.full && n > 0 && (size_t)n < sizeof secret);
@@ -100,7 +101,7 @@ sign(const struct sigv4 *s, const char date[SIGV4_DATE_SIZE], const char *scope,
     crypto_hmac(key, sizeof key, s->service, strlen(s->service), key);
     crypto_hmac(key, sizeof key, "aws4_request", 12, key);
     crypto_hmac(key, sizeof key, string.at, string.len, key);
-    (void)crypto_hex(signature, key, sizeof key);
+    (void)encoding_hex(signature, key, sizeof key);
     explicit_bzero(secret, sizeof secret);
     explicit_bzero(key, sizeof key);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "crypto.h"
+#include "encoding.h"
 #include "valid.h"
 
 #define SIGNATURE_LEN 43   /* 32 bytes in base64url */
@@ -38,10 +39,10 @@ token_make(const struct token_claims *c, char out[TOKEN_MAX + 1])
     assert(json_len > 0 && (size_t)json_len < sizeof json / 2);
     memcpy(out, header, n);
     out[n++] = '.';
-    n += crypto_b64url(out + n, json, (size_t)json_len);
+    n += encoding_b64url(out + n, json, (size_t)json_len);
     crypto_mac(key, out, n, signature);
     out[n++] = '.';
-    return n + crypto_b64url(out + n, signature, sizeof signature);
+    return n + encoding_b64url(out + n, signature, sizeof signature);
 }
 
 /* ---- a reader of flat JSON objects: plain strings and whole numbers, nothing else ---- */
@@ -163,7 +164,7 @@ header_ok(const char *s, size_t len)
 
     if (is(s, len, header))
         return true;
-    ssize_t n = crypto_b64url_decode(json, sizeof json, s, len);
+    ssize_t n = encoding_b64url_decode(json, sizeof json, s, len);
     return n > 0 && read_object((struct reader){ json, json + n }, header_member, &seen) && (seen & SEEN_ALG) != 0;
 }
 
@@ -246,13 +247,13 @@ token_verify(const char *s, size_t len, int64_t now, struct token_claims *claims
     const char *point = memchr(s, '.', signed_len);
     if (point == NULL || s[signed_len] != '.' || !header_ok(s, (size_t)(point - s)))
         return TOKEN_MALFORMED;
-    if (crypto_b64url_decode(given, sizeof given, s + signed_len + 1, SIGNATURE_LEN) != sizeof given)
+    if (encoding_b64url_decode(given, sizeof given, s + signed_len + 1, SIGNATURE_LEN) != sizeof given)
         return TOKEN_MALFORMED;
     crypto_mac(key, s, signed_len, expected);
     if (!crypto_equal(given, expected, sizeof given))
         return TOKEN_BAD_SIGNATURE;
 
-    ssize_t n = crypto_b64url_decode(json, sizeof json, point + 1, signed_len - (size_t)(point + 1 - s));
+    ssize_t n = encoding_b64url_decode(json, sizeof json, point + 1, signed_len - (size_t)(point + 1 - s));
     if (n < 0 || !read_object((struct reader){ json, json + n }, claim, &r) || r.seen != SEEN_ALL)
         return TOKEN_MALFORMED;
     *claims = r.claims;
@@ -267,7 +268,7 @@ token_refresh_new(char out[TOKEN_REFRESH_SIZE])
     uint8_t random[32];
 
     crypto_random(random, sizeof random);
-    crypto_b64url(out, random, sizeof random);
+    encoding_b64url(out, random, sizeof random);
 }
 
 bool
@@ -275,12 +276,12 @@ token_refresh_hash(const char *s, size_t len, char out[TOKEN_REFRESH_HASH_SIZE])
 {
     uint8_t random[32], hash[32];
 
-    if (len != TOKEN_REFRESH_SIZE - 1 || crypto_b64url_decode(random, sizeof random, s, len) != sizeof random)
+    if (len != TOKEN_REFRESH_SIZE - 1 || encoding_b64url_decode(random, sizeof random, s, len) != sizeof random)
         return false;
     /* 256 random bits cannot be guessed from a plain hash: there is nothing to slow down. */
     crypto_sha256(s, len, hash);
     out[0] = '\\';
     out[1] = 'x';
-    crypto_hex(out + 2, hash, sizeof hash);
+    encoding_hex(out + 2, hash, sizeof hash);
     return true;
 }

@@ -20,6 +20,7 @@ UNIT_TESTS += tests/unit/test_kept
 EXTRA_DIST += tests/unit/request.h tests/unit/fakedb.h tests/unit/with_arena.h tests/unit/no_engineio.h
 UNIT_TESTS += tests/unit/test_multipart
 UNIT_TESTS += tests/unit/test_config
+UNIT_TESTS += tests/unit/test_encoding
 UNIT_TESTS += tests/unit/test_crypto
 UNIT_TESTS += tests/unit/test_fileurl
 UNIT_TESTS += tests/unit/test_log

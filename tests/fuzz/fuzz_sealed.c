@@ -1,6 +1,7 @@
 /* Any bytes as a sealed value, hex or base64url: no crash and no read outside of them; what is opened was
  * sealed here, and each value has one spelling. */
 #include "../../lib/crypto.h"
+#include "../../lib/encoding.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -19,11 +20,11 @@ judge_codings(const char *s, size_t size)
 
     if (bytes == NULL || again == NULL)
         abort();
-    n = crypto_b64url_decode(bytes, size, s, size);
-    if (n >= 0 && (crypto_b64url(again, bytes, (size_t)n) != size || memcmp(again, s, size) != 0))
+    n = encoding_b64url_decode(bytes, size, s, size);
+    if (n >= 0 && (encoding_b64url(again, bytes, (size_t)n) != size || memcmp(again, s, size) != 0))
         abort();
-    n = crypto_unhex(bytes, size, s, size);
-    if (n >= 0 && (crypto_hex(again, bytes, (size_t)n) != size || strncasecmp(again, s, size) != 0))
+    n = encoding_unhex(bytes, size, s, size);
+    if (n >= 0 && (encoding_hex(again, bytes, (size_t)n) != size || strncasecmp(again, s, size) != 0))
         abort();
     free(bytes);
     free(again);

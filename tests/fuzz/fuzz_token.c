@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "../../lib/crypto.h"
+#include "../../lib/encoding.h"
 #include "../../lib/valid.h"
 
 #define SECRET "0123456789abcdef0123456789abcdef"
@@ -53,12 +54,12 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const uint8_t *feed = size > 0 ? memchr(data, '\n', size) : NULL;
     size_t head = feed != NULL ? (size_t)(feed - data) : 0;
     size_t claims = feed != NULL ? head + 1 : 0;
-    size_t n = feed != NULL ? crypto_b64url(token, data, head) : crypto_b64url(token, "{\"alg\":\"HS256\",\"typ\":\"JWT\"}", 27);
+    size_t n = feed != NULL ? encoding_b64url(token, data, head) : encoding_b64url(token, "{\"alg\":\"HS256\",\"typ\":\"JWT\"}", 27);
     token[n++] = '.';
-    n += crypto_b64url(token + n, data + claims, size - claims);
+    n += encoding_b64url(token + n, data + claims, size - claims);
     crypto_mac(mac, token, n, signature);
     token[n++] = '.';
-    n += crypto_b64url(token + n, signature, sizeof signature);
+    n += encoding_b64url(token + n, signature, sizeof signature);
     judge(token, n);
     return 0;
 }

@@ -25,13 +25,13 @@ signed_token(const char *head, const char *claims)
 {
     static char t[4096];
     uint8_t mac[32];
-    size_t n = crypto_b64url(t, head, strlen(head));
+    size_t n = encoding_b64url(t, head, strlen(head));
 
     t[n++] = '.';
-    n += crypto_b64url(t + n, claims, strlen(claims));
+    n += encoding_b64url(t + n, claims, strlen(claims));
     crypto_hmac(SECRET, strlen(SECRET), t, n, mac);
     t[n++] = '.';
-    crypto_b64url(t + n, mac, sizeof mac);
+    encoding_b64url(t + n, mac, sizeof mac);
     return t;
 }
 
@@ -144,10 +144,10 @@ any_other_claims_are_refused(void **state)
     char t[TOKEN_MAX + 1];
     uint8_t mac[32];
     size_t n = (size_t)snprintf(t, sizeof t, "%s.", header);
-    n += crypto_b64url(t + n, with_nul, sizeof with_nul);
+    n += encoding_b64url(t + n, with_nul, sizeof with_nul);
     crypto_hmac(SECRET, strlen(SECRET), t, n, mac);
     t[n++] = '.';
-    crypto_b64url(t + n, mac, sizeof mac);
+    encoding_b64url(t + n, mac, sizeof mac);
     assert_int_equal(verify(t), TOKEN_MALFORMED);
 }
 
@@ -228,7 +228,7 @@ refresh_tokens_are_random_and_only_their_form_is_hashed(void **state)
     token_refresh_new(a);
     token_refresh_new(b);
     assert_string_not_equal(a, b);
-    assert_int_equal(crypto_b64url_decode(raw, sizeof raw, a, strlen(a)), 32);
+    assert_int_equal(encoding_b64url_decode(raw, sizeof raw, a, strlen(a)), 32);
     assert_true(token_refresh_hash(a, strlen(a), h));
     assert_int_equal(strlen(h), 66);
     assert_memory_equal(h, "\\x", 2);
