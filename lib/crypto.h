@@ -11,8 +11,8 @@
  *
  * Every function may be called from any thread at any time, also while a key is being added: keys are
  * only ever added to the keyring.  Contexts are kept for each thread, so nothing but crypto_sha256_begin
- * allocates after a thread's first call.  Where the random generator or the cipher itself fails, the process aborts:
- * going on would mean weak secrets. */
+ * allocates after a thread's first call.  Where the random generator or the cipher itself fails, the process
+ * aborts: going on would mean weak secrets. */
 #ifndef SELLIKO_CRYPTO_H
 #define SELLIKO_CRYPTO_H
 
