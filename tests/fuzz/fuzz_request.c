@@ -131,7 +131,7 @@ read_query_fields(struct req *r)
 {
     struct page page = in_page(r);
 
-    must(page.limit <= 100 && page.page <= 1000000);
+    must(page.limit <= 100 && page.page >= 0 && page.page < INT64_C(1) << 53 && page.offset_text[0] != '-');
     read_all(r, FROM_QUERY);
     return bad_input(r) ? refuse_input(r) : ok(r);
 }
