@@ -88,9 +88,9 @@ test('on a socket in a folder no connection is refused while one gateway takes t
   let trying = true, tries = 0;
   const refused = [];
   const connects = (async () => { while (trying) { await new Promise((r) => { const c = net.connect(at, () => { tries++; c.end(); r(); }); c.on('error', (e) => { if (e.code !== 'EPIPE' && e.code !== 'ECONNRESET') refused.push(e.code); r(); }); }); await sleep(1); } })();
-  for (let n = 0; n < 3; n++) await reload(/"replaced"/);
-  trying = false;
-  await connects;
+  try {
+    for (let n = 0; n < 3; n++) await reload(/"replaced"/);
+  } finally { trying = false; await connects; }
   assert.ok(tries > 50);
   assert.deepEqual(refused, []);
   await end();
