@@ -67,7 +67,8 @@ engineio_new(struct ev_loop *loop, const struct engineio_settings *settings,
         server->settings.sid_prefix = "";
     memcpy(server->endpoints, endpoints, n * sizeof(*endpoints));
     server->n_endpoints = n;
-    server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    server->spare_fd = -1;
+    engineio_keep_spare(server);
     session_begin_all(server);
     address_begin(server);
     if (transport_begin(server) < 0) {
@@ -92,6 +93,13 @@ engineio_free(struct engineio *server)
     if (server->spare_fd >= 0)
         close(server->spare_fd);
     free(server);
+}
+
+void
+engineio_keep_spare(struct engineio *server)
+{
+    if (server->spare_fd < 0)
+        server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
 void

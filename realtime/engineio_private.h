@@ -127,6 +127,9 @@ struct conn {
 
 /* -- engineio.c (the rest is in engineio.h) ------------------------------------------------------ */
 
+/* Holds the spare descriptor again, if it can be had: another thread may have been faster. */
+void engineio_keep_spare(struct engineio *server);
+
 /* A session or a connection has ended: a shutdown may be complete. */
 void engineio_check_done(struct engineio *server);
 

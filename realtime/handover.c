@@ -112,12 +112,13 @@ look(struct conn *conn)
 
     if (fd == -2 && server->spare_fd >= 0) { /* at the limit of descriptors, but this one replaces another */
         close(server->spare_fd);
+        server->spare_fd = -1;
         fd = descriptor_in(own);
         if (fd >= 0 && replace(conn, fd))
             fd = -1;
         else if (fd >= 0)
             fd = -2;
-        server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        engineio_keep_spare(server);
     } else if (fd >= 0)
         fd = replace(conn, fd) ? -1 : -2;
     handover_end(conn);

@@ -36,16 +36,18 @@ accept_some(struct ev_loop *loop, ev_io *io, int revents)
 
     (void)loop;
     (void)revents;
+    engineio_keep_spare(server);
     for (int i = 0; i < ACCEPT_AT_ONCE; i++) {
         int fd = accept4(io->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0 && (errno == EMFILE || errno == ENFILE) && server->spare_fd >= 0) {
             /* At the limit of descriptors the listener would stay readable for ever: take the
              * connection with the spare one and let it go. */
             close(server->spare_fd);
+            server->spare_fd = -1;
             fd = accept4(io->fd, NULL, NULL, SOCK_CLOEXEC);
             if (fd >= 0)
                 close(fd);
-            server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+            engineio_keep_spare(server);
             continue;
         }
         if (fd < 0)
