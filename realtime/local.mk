@@ -23,7 +23,8 @@ realtime_librealtime_a_SOURCES += realtime/socketio.c realtime/socketio.h realti
 realtime_librealtime_a_SOURCES += realtime/socketroom.c
 
 # What nginx does of it, where Debian's nginx-dev is: a module that fits its nginx, compiled for that and not as we are
-# (nginx's headers do not pass our warnings, and have no place for config.h or the sanitizers).
+# (nginx's headers do not pass our warnings, and have no place for config.h).  With --enable-sanitizers it has them, too; then
+# their library has to be in nginx first: quickstart sees to that.
 EXTRA_DIST += realtime/ngx_http_handover_module.c
 if HAVE_NGINX_SRC
 nginxmoduledir    = $(pkglibexecdir)/nginx
@@ -33,7 +34,7 @@ CLEANFILES       += realtime/ngx_http_handover_module.so realtime/nginx.log
 NGINX_MODULE_CFLAGS = -std=gnu17 -O2 -g -fPIC -shared -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes \
     -Wmissing-prototypes -Wcast-qual -fstack-protector-strong -Wl,-z,relro -Wl,-z,now \
     $(patsubst %,-isystem $(NGINX_SRC)/src/%,core event event/modules os/unix http http/modules http/v2) \
-    -isystem realtime/nginx
+    -isystem realtime/nginx $(filter -fsanitize=% -fno-sanitize-recover=%,$(SELLIKO_CFLAGS))
 
 realtime/nginx/ngx_auto_config.h: $(NGINX_SRC)/src/core/nginx.h $(NGINX_SRC)/conf_flags
 	@$(MKDIR_P) realtime/nginx && bash -c 'cd $(NGINX_SRC) && . ./conf_flags && \

@@ -27,6 +27,7 @@ describe('handover', () => {
   }, { timeout: 600000 });
 
   const pidOf = (name) => Number(fs.readFileSync(path.join(w.state, 'run', `${name}.pid`), 'utf8').split(' ')[0]);
+  const replaced = (name, old) => { try { return pidOf(name) !== old; } catch { return false; } };
   const childrenOf = (pid) => { try { return fs.readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').map(Number); } catch { return []; } };
   const workers = () => childrenOf(pidOf('nginx'));
   const descriptors = (pid) => fs.readdirSync(`/proc/${pid}/fd`).map((f) => { try { return fs.readlinkSync(`/proc/${pid}/fd/${f}`); } catch { return ''; } });
@@ -156,10 +157,108 @@ describe('handover', () => {
     await hear(4000);
     const old = pidOf('nginx');
     process.kill(old, 'SIGQUIT');
-    await until('another nginx', () => { try { return pidOf('nginx') !== old; } catch { return false; } });
+    await until('another nginx', () => replaced('nginx', old));
     await hear(5000);
     assert.deepEqual(sockets.map((s) => [s.breaks, s.seen]), [[0, [2000, 3000, 4000, 5000]], [0, [2000, 3000, 4000, 5000]]]);
     await hangUp();
+  });
+
+  // Both sides held still at known points: nginx when it has passed on a request, the gateway before it has answered
+  async function between(then) {
+    const gateway = pidOf('gateway'); const others = workers();
+    process.kill(gateway, 'SIGSTOP');
+    try {
+      const s = await say(HEAD());
+      await sleep(200);
+      others.forEach((p) => process.kill(p, 'SIGSTOP'));
+      process.kill(gateway, 'SIGCONT');
+      try { await then(gateway); } finally { others.forEach((p) => process.kill(p, 'SIGCONT')); }
+      return s;
+    } finally { try { process.kill(gateway, 'SIGCONT'); } catch { /* it has gone */ } }
+  }
+
+  test('an nginx that comes back in time hands over, one that comes too late relays, and no byte is lost', NEEDS_MODULE, async () => {
+    for (const [wait, holder] of [[300, 'gateway'], [1800, 'nginx']]) {
+      const s = await between(() => sleep(wait));
+      await until('the handshake', () => s.text.includes('0{"sid"'));
+      assert.equal(s.text.split('0{"sid"').length, 2);
+      assert.deepEqual(holders(s.localPort), [holder]);
+      s.write(frame('40'));
+      await until('the answer', () => s.text.includes('40{"sid"'));
+    }
+    await hangUp();
+  });
+
+  test('a gateway that ends, or is killed, between its 101 and the descriptor: its client hears that at once, and the next one serves him', NEEDS_MODULE, async () => {
+    for (const signal of ['SIGTERM', 'SIGKILL']) {
+      const old = pidOf('gateway');
+      const s = await between(async (gateway) => { await sleep(300); process.kill(gateway, signal); await until('its end', () => replaced('gateway', old)); });
+      await s.ended;
+      // All of a goodbye, 1001, or nothing
+      assert.match(s.text, signal === 'SIGTERM' ? /^HTTP\/1.1 101 [^]*0\{"sid"[^]*\x88\x02\x03\xe9$/ : /^HTTP\/1.1 101 [^]*\r\n\r\n$/);
+      await until('another gateway', async () => { const again = await say(HEAD()); await Promise.race([again.ended, until('an answer', () => again.text.includes('\r\n\r\n'))]); return again.text.startsWith('HTTP/1.1 101 '); });
+      await hangUp();
+    }
+  });
+
+  test('only the service itself can come to the socket where descriptors are taken', () => {
+    assert.equal(fs.statSync(path.join(w.state, 'run/gateway.sock')).mode & 0o777, 0o660);
+  });
+
+  test('a gateway that does not keep to what was agreed costs its client his connection at most', NEEDS_MODULE, async () => {
+    const at = path.join(w.state, 'run/gateway.sock');
+    const SWITCH = 'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n';
+    const ACCEPT = `${SWITCH}X-Handover: yes\r\n\r\n`;
+    let act = (c) => c.end('HTTP/1.1 200 OK\r\nX-Fake: yes\r\nContent-Length: 0\r\nConnection: close\r\n\r\n');
+    const fake = net.createServer((c) => { c.on('error', () => {}); c.once('data', (d) => act(c, d.toString('latin1'))); });
+    await new Promise((r) => { fake.listen(`${at}.fake`, r); });
+    fs.chmodSync(`${at}.fake`, 0o666);
+    fs.renameSync(`${at}.fake`, at);   // the one that stood there listens on, where nobody finds it
+    try {
+      process.kill(pidOf('nginx'), 'SIGHUP');   // and no connection to it is kept
+      await until('nginx comes to this one', async () => (await w.raw('GET /socket.io/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n', { shut: false })).includes('X-Fake'));
+      const meet = async (how, bytes = HEAD()) => { act = how; const s = await say(bytes); await Promise.race([s.ended, until('an answer', () => s.text.includes('\r\n\r\n'))]); return s; };
+
+      const more = await meet((c) => c.write(`${ACCEPT}and more`));
+      await until('what came with the 101', () => more.text.endsWith('\r\n\r\nand more'));
+      assert.deepEqual(holders(more.localPort), ['nginx']);
+
+      let heard = '';
+      const unasked = await meet((c, said) => { heard = said; c.on('data', (d) => { heard += d.toString('latin1'); }); c.write(ACCEPT); }, Buffer.concat([Buffer.from(HEAD()), Buffer.from('early')]));
+      await until('what the client said early', () => heard.endsWith('\r\n\r\nearly'));
+      assert.doesNotMatch(heard, /x-handover/i);
+      assert.deepEqual(holders(unasked.localPort), ['nginx']);
+
+      const silent = await meet((c) => c.write(`${SWITCH}\r\n`));
+      assert.deepEqual(holders(silent.localPort), ['nginx'], 'it did not ask');
+
+      const ordinary = await meet((c) => c.end('HTTP/1.1 200 OK\r\nX-Handover: yes\r\nContent-Length: 4\r\n\r\nbody'));
+      await until('the body', () => ordinary.text.endsWith('\r\n\r\nbody'));
+      assert.doesNotMatch(ordinary.text, /x-handover/i);
+
+      assert.match((await meet((c) => c.end())).text, /^HTTP\/1.1 502 /);
+      for (const [what, how] of Object.entries({
+        'is gone when the descriptor comes': (c) => c.end(ACCEPT),
+        'answers in pieces and never takes it': (c) => { c.write(ACCEPT.slice(0, 60)); setTimeout(() => { c.pause(); c.write(ACCEPT.slice(60)); setTimeout(() => c.destroy(), 300); }, 100); },
+      })) {
+        const s = await meet(how);
+        await s.ended;
+        assert.match(s.text, /^HTTP\/1.1 101 [^]*\r\n\r\n$/, what);
+      }
+    } finally {
+      fake.close();
+      await hangUp();
+      const old = pidOf('gateway');
+      process.kill(old, 'SIGTERM');
+      await until('a gateway at its place again', () => replaced('gateway', old));
+    }
+    await until('a client is served', async () => { const s = await say(HEAD()); await Promise.race([s.ended, until('an answer', () => s.text.includes('\r\n\r\n'))]); return s.text.startsWith('HTTP/1.1 101 '); });
+    await hangUp();
+    // A worker that still held, or did not know, a connection of its own would say so when it ends.
+    const old = workers();
+    process.kill(pidOf('nginx'), 'SIGHUP');
+    await until('the old workers are gone', () => !old.some((p) => workers().includes(p)));
+    assert.deepEqual(w.log('nginx-error').split('\n').filter((l) => l && !/exited on signal 9/.test(l)), []);
   });
 
   test('whatever comes where a descriptor is expected, the gateway stays, and nobody is told what was not his', async () => {
@@ -177,23 +276,40 @@ describe('handover', () => {
     await until('no descriptor stays', () => descriptors(pidOf('gateway')).length <= before);
   });
 
-  test('a gateway at its limit of descriptors still takes what replaces one', async () => {
+  test('a gateway at its limit of descriptors still takes what replaces one, also after it had lost the one it holds back for that', async () => {
     const pid = pidOf('gateway');
-    const used = new Set(fs.readdirSync(`/proc/${pid}/fd`).map(Number));
-    let free = 0;
-    while (used.has(free)) free++;
     const { uid, gid } = fs.statSync(w.state);
     const limit = (n) => execFileSync('prlimit', ['--pid', String(pid), `--nofile=${n}:`], process.getuid() === 0 ? { uid, gid } : {});
     const hand = (how) => execFileSync(path.join(BUILD, 'tests/realtime/hand'), [path.join(w.state, 'run/gateway.sock'), how], { encoding: 'utf8', timeout: 30000 }).trim();
+    const heldBack = () => descriptors(pid).filter((d) => d === '/dev/null').length;
     const before = descriptors(pid).length;
-    limit(free + 1); // one number is left, and the connection takes it
-    try {
-      assert.equal(hand('right'), '101 accepted there:0{ there:40');
-      await until('that one is gone', () => descriptors(pid).length <= before);
-      assert.match(hand('datagram'), /^101 accepted there:(closed|nothing) there:(closed|nothing)$/, 'and lets go of what cannot');
-      await until('that one is gone, too', () => descriptors(pid).length <= before);
-      assert.equal(hand('right'), '101 accepted there:0{ there:40', 'with room for the next one');
-    } finally { limit(1024); }
+    const atTheLimit = async () => {
+      const used = new Set(fs.readdirSync(`/proc/${pid}/fd`).map(Number));
+      let free = 0;
+      while (used.has(free)) free++;
+      limit(free + 1); // one number is left, and the connection takes it
+      try {
+        assert.equal(hand('right'), '101 accepted there:0{ there:40');
+        await until('that one is gone', () => descriptors(pid).length <= before);
+        assert.match(hand('datagram'), /^101 accepted there:(closed|nothing) there:(closed|nothing)$/, 'and lets go of what cannot');
+        await until('that one is gone, too', () => descriptors(pid).length <= before);
+        assert.equal(hand('right'), '101 accepted there:0{ there:40', 'with room for the next one');
+        await until('and that one', () => descriptors(pid).length <= before);
+      } finally { limit(1024); }
+    };
+    await atTheLimit();
+    const held = heldBack();
+    limit(3);            // not one
+    const waits = net.connect(path.join(w.state, 'run/gateway.sock'));
+    open.add(waits);
+    waits.on('error', () => {});
+    await until('it has given away what it held back', () => heldBack() < held);
+    limit(1024);
+    assert.equal(hand('right'), '101 accepted there:0{ there:40');
+    assert.equal(heldBack(), held);
+    waits.destroy();
+    await until('all is as it was', () => descriptors(pid).length <= before);
+    await atTheLimit();
   });
 });
 
