@@ -37,7 +37,8 @@ describe('handover', () => {
     const line = fs.readFileSync('/proc/net/tcp', 'utf8').split('\n').map((l) => l.trim().split(/\s+/)).find((f) => f[2]?.endsWith(`:${hex}`) && f[1].endsWith(`:${Number(new URL(w.base).port).toString(16).toUpperCase().padStart(4, '0')}`));
     if (!line) return [];
     const inode = `socket:[${line[9]}]`;
-    return [['gateway', pidOf('gateway')], ...workers().map((p) => ['nginx', p])].filter(([, p]) => descriptors(p).includes(inode)).map(([name]) => name);
+    const has = (pid) => { try { return descriptors(pid).includes(inode); } catch { return false; } };   // it may have ended meanwhile
+    return [['gateway', pidOf('gateway')], ...workers().map((p) => ['nginx', p])].filter(([, p]) => has(p)).map(([name]) => name);
   }
 
   const frame = (text) => Buffer.concat([Buffer.from([0x81, 0x80 | text.length, 0, 0, 0, 0]), Buffer.from(text)]);
