@@ -20,10 +20,10 @@ async function clients(port, n) {
   let up = 0; let lost = 0;
   const one = () => new Promise((done) => {
     const s = net.connect(port, '127.0.0.1', () => s.write(REQUEST));
-    let there = false;
+    let asked = false; let there = false;
     s.on('data', (data) => {
-      if (data.includes('0{"sid"')) s.write(frame('40'));
       if (!there && data.includes('40{"sid"')) { there = true; up++; done(); }
+      if (!asked && data.includes('0{"sid"')) { asked = true; s.write(frame('40')); }
       if (data.length === 3 && data[2] === 0x32) s.write(frame('3'));
     });
     s.on('error', () => {});
