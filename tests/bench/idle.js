@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 'use strict';
-// idle.js [--clients 20000] [--seconds 60]: so many WebSockets through nginx, all at once and silent but for the heartbeat, at the instance of
-// STATE_DIR (started with RATE_LIMITS=off, and GATEWAYS=2 where a process may have 20,000 descriptors).  Prints how
-// many came up, how many are left afterwards, and what gateways and nginx take for one.
+// idle.js [--clients 20000] [--seconds 60]: so many WebSockets through nginx, all at once and silent but for the heartbeat, at
+// the instance of STATE_DIR (started with RATE_LIMITS=off, and GATEWAYS=2 where a process may have 20,000 descriptors).
+// Prints how many came up, how many are lost afterwards, and what gateways and nginx take for one.
 const { fork } = require('node:child_process');
 const fs = require('node:fs');
 const net = require('node:net');

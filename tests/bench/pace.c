@@ -6,7 +6,8 @@
  * FILE has one request a line: CLASS TOKEN METHOD PATH BODY, parted by tabs ("-": no token, no body).  Request I is
  * due at I/R seconds, and its latency counts from then, so a service that falls behind is not spared what it
  * kept waiting.  When FILE is at its end it is begun anew; with --raise the number at the end of each body is then R
- * higher than the time before, so that a bid stays one.  With --rate 0 each connection sends when its last answer is there: what the service can do.
+ * higher than the time before, so that a bid stays one.  With --rate 0 each connection sends when its last answer is
+ * there: what the service can do.
  * Prints one JSON object: for each class the answers by kind and the latencies of the good ones in
  * milliseconds; how late requests were sent themselves; with --series also the good answers of each second.
  *

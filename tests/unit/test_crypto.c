@@ -1,14 +1,5 @@
 /* Sealed values open only where they belong, and codes are fair. */
-#include <stdbool.h>
-#include <stdlib.h>
-
-static bool no_memory;
-static void *
-scarce_malloc(size_t n)
-{
-    return no_memory ? NULL : malloc(n);
-}
-#define malloc(n) scarce_malloc(n)
+#include "scarce.h"
 #include "../../lib/crypto.c"
 #undef malloc
 

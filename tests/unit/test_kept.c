@@ -1,14 +1,5 @@
 /* A list is found under its key alone, and is the same only as long as its rows are. */
-#include <stdbool.h>
-#include <stdlib.h>
-
-static bool no_memory;
-static void *
-scarce_malloc(size_t n)
-{
-    return no_memory ? NULL : malloc(n);
-}
-#define malloc(n) scarce_malloc(n)
+#include "scarce.h"
 #include "../../lib/kept.c"
 #undef malloc
 
